@@ -1,0 +1,185 @@
+//! Debezium's JSON envelope, with or without the converter's `schema`.
+
+use super::{Change, Decoded, Op, Source, WithoutEffect};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+/// Why a record can't be decoded.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// There is a value, but of no bytes.
+    #[error("the value is empty: neither JSON nor a tombstone (a tombstone has no value at all)")]
+    Empty,
+    /// Not JSON, cut off, or a field of the wrong type.
+    #[error("the value is not the JSON that Debezium writes: {0}")]
+    Json(#[from] serde_json::Error),
+    /// JSON, but nothing that Debezium writes.
+    #[error("the value is JSON but no Debezium message: {0}")]
+    NotDebezium(&'static str),
+    /// An operation that is not known.
+    #[error("unknown operation `{0}`: known are c, r, u, d, t and m")]
+    UnknownOp(String),
+    /// A row image that should be there is missing.
+    #[error("operation `{op}` without `{image}`: {remedy}")]
+    MissingImage {
+        /// The operation.
+        op: &'static str,
+        /// `before` or `after`.
+        image: &'static str,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// A column that is needed can't be read.
+    #[error("column `{column}`: {problem}")]
+    Column {
+        /// The column's name.
+        column: &'static str,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+/// All fields of every message kind that Debezium writes, each one optional: which are there says what it is.
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow, default)]
+    payload: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    op: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    before: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    after: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    source: Option<SourceBlock<'a>>,
+    #[serde(borrow, default)]
+    status: Option<Text<'a>>,
+    #[serde(default)]
+    ts_ms: Option<i64>,
+}
+
+/// Text that is borrowed unless it holds an escape, also within an `Option`.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+#[derive(Deserialize)]
+struct SourceBlock<'a> {
+    #[serde(borrow)]
+    db: Cow<'a, str>,
+    #[serde(borrow)]
+    schema: Cow<'a, str>,
+    #[serde(borrow)]
+    table: Cow<'a, str>,
+    #[serde(default)]
+    lsn: Option<u64>,
+    #[serde(default, rename = "txId")]
+    tx_id: Option<u32>,
+    ts_ms: i64,
+    #[serde(default)]
+    ts_us: Option<i64>,
+}
+
+/// Decodes the value of a record. `None` is a tombstone.
+///
+/// # Errors
+/// Whatever is not a message that Debezium writes; the caller keeps the bytes.
+pub fn decode(value: Option<&[u8]>) -> Result<Decoded<'_>, DecodeError> {
+    let Some(bytes) = value else {
+        return Ok(Decoded::Without(WithoutEffect::Tombstone));
+    };
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Err(DecodeError::Empty);
+    }
+    let outer = parse(bytes)?;
+    match outer.payload {
+        // With the converter's schema the message itself is the payload; a null payload is a tombstone in that dress.
+        Some(payload) if payload.get() == "null" => Ok(Decoded::Without(WithoutEffect::Tombstone)),
+        Some(payload) if outer.op.is_none() => classify(parse(payload.get().as_bytes())?),
+        _ => classify(outer),
+    }
+}
+
+fn parse(bytes: &[u8]) -> Result<Envelope<'_>, DecodeError> {
+    // An array would be taken field by field: only an object is an envelope.
+    if bytes.iter().find(|b| !b.is_ascii_whitespace()) != Some(&b'{') {
+        serde_json::from_slice::<serde::de::IgnoredAny>(bytes)?;
+        return Err(DecodeError::NotDebezium("it is no object"));
+    }
+    Ok(serde_json::from_slice(bytes)?)
+}
+
+fn classify(envelope: Envelope<'_>) -> Result<Decoded<'_>, DecodeError> {
+    let Some(Text(op)) = envelope.op else {
+        return match (envelope.status, envelope.ts_ms) {
+            (Some(Text(status)), _) if status == "BEGIN" || status == "END" => {
+                Ok(Decoded::Without(WithoutEffect::Transaction))
+            }
+            (None, Some(_)) if envelope.source.is_none() => Ok(Decoded::Without(WithoutEffect::Heartbeat)),
+            _ => Err(DecodeError::NotDebezium("it has no `op`")),
+        };
+    };
+    let op = match op.as_ref() {
+        "c" => Op::Create,
+        "r" => Op::Read,
+        "u" => Op::Update,
+        "d" => Op::Delete,
+        "t" => return Ok(Decoded::Without(WithoutEffect::Truncate)),
+        "m" => return Ok(Decoded::Without(WithoutEffect::Message)),
+        other => return Err(DecodeError::UnknownOp(other.chars().take(32).collect())),
+    };
+    let source = envelope.source.ok_or(DecodeError::NotDebezium("it has no `source`"))?;
+    let change = Change {
+        op,
+        before: image(envelope.before),
+        after: image(envelope.after),
+        source: source.into_source(op)?,
+    };
+    require_images(&change)?;
+    Ok(Decoded::Change(change))
+}
+
+/// A row image, where it is one: `null` stands for none.
+fn image(raw: Option<&RawValue>) -> Option<&RawValue> {
+    raw.filter(|raw| raw.get() != "null")
+}
+
+fn require_images(change: &Change<'_>) -> Result<(), DecodeError> {
+    let op = change.op.letter();
+    if change.op != Op::Delete && change.after.is_none() {
+        return Err(DecodeError::MissingImage { op, image: "after", remedy: "the message is damaged" });
+    }
+    if matches!(change.op, Op::Update | Op::Delete) && change.before.is_none() {
+        let remedy = "the table needs REPLICA IDENTITY FULL, else what it replaces is unknown";
+        return Err(DecodeError::MissingImage { op, image: "before", remedy });
+    }
+    Ok(())
+}
+
+impl<'a> SourceBlock<'a> {
+    fn into_source(self, op: Op) -> Result<Source<'a>, DecodeError> {
+        let missing = |column: &'static str| DecodeError::Column {
+            column,
+            problem: "missing from the `source` block".to_owned(),
+        };
+        // A row read by a snapshot has a position too, but one made by hand or a backfill need not.
+        let lsn = match (self.lsn, op) {
+            (Some(lsn), _) => lsn,
+            (None, Op::Read) => 0,
+            (None, _) => return Err(missing("source.lsn")),
+        };
+        let tx_id = match (self.tx_id, op) {
+            (Some(tx_id), _) => tx_id,
+            (None, Op::Read) => 0,
+            (None, _) => return Err(missing("source.txId")),
+        };
+        Ok(Source {
+            db: self.db,
+            schema: self.schema,
+            table: self.table,
+            lsn,
+            tx_id,
+            committed_us: self.ts_us.unwrap_or_else(|| self.ts_ms.saturating_mul(1000)),
+        })
+    }
+}

@@ -1,0 +1,61 @@
+//! Event ids: they name what happened, not where it lies in Kafka.
+//!
+//! A row that came to be has one id, whether it was seen live, in a snapshot or by a backfill: it is made of database,
+//! schema, table, key and identity columns alone. A change of a row (update, delete) adds where and when it happened.
+//! The id is a UUID of version 8 over the SHA-256 of these parts (RFC 9562, appendix B.2), taken from canonical values
+//! and never from bytes of Kafka, so SQL can compute it as well.
+
+use super::row::EngagementRow;
+use super::timestamp::Timestamp;
+use super::{Op, Source};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+/// Computes the id of what happened to `row`.
+///
+/// The parts are hashed one after the other, each preceded by its length in bytes as a 32-bit big-endian number:
+/// database, schema, table, `id` in decimal, `event_ts` ([`canonical`]); for an update or a delete also the operation's
+/// letter, the LSN in decimal and the commit's time in microseconds since 1970 in decimal.
+pub fn event_id(op: Op, source: &Source<'_>, row: &EngagementRow<'_>) -> Uuid {
+    let mut hash = Parts(Sha256::new());
+    hash.add(&source.db);
+    hash.add(&source.schema);
+    hash.add(&source.table);
+    hash.add(&row.id.to_string());
+    hash.add(&canonical(row.event_ts));
+    if matches!(op, Op::Update | Op::Delete) {
+        hash.add(op.letter());
+        hash.add(&source.lsn.to_string());
+        hash.add(&source.committed_us.to_string());
+    }
+    hash.finish()
+}
+
+/// A time in one way only: seconds since 1970 and six digits of a fraction, `infinity`, `-infinity`, or nothing for NULL.
+fn canonical(ts: Option<Timestamp>) -> String {
+    match ts {
+        None => String::new(),
+        Some(Timestamp::Infinity) => "infinity".to_owned(),
+        Some(Timestamp::NegativeInfinity) => "-infinity".to_owned(),
+        Some(Timestamp::At { secs, micros }) => format!("{secs}.{micros:06}"),
+    }
+}
+
+struct Parts(Sha256);
+
+impl Parts {
+    fn add(&mut self, part: &str) {
+        let length = u32::try_from(part.len()).unwrap_or(u32::MAX);
+        self.0.update(length.to_be_bytes());
+        self.0.update(part.as_bytes());
+    }
+
+    fn finish(self) -> Uuid {
+        let digest = self.0.finalize();
+        let mut bytes = [0u8; 16];
+        for (byte, hashed) in bytes.iter_mut().zip(digest.iter()) {
+            *byte = *hashed;
+        }
+        Uuid::new_v8(bytes)
+    }
+}

@@ -1,0 +1,80 @@
+//! The engagement transform: how long a content was engaged with, in seconds and as a share of its length.
+
+use super::Decimal;
+use crate::decode::event_id::event_id;
+use crate::decode::row::{EngagementRow, engagement_row};
+use crate::decode::{Change, DecodeError, Op, Source};
+use uuid::Uuid;
+
+/// What enrichment knows of a content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Content {
+    /// `podcast`, `newsletter`, `video`.
+    pub content_type: Option<Box<str>>,
+    /// Its length in seconds.
+    pub length_seconds: Option<i64>,
+    /// The LSN of the change that made it so; none where Postgres was asked directly.
+    pub version: Option<u64>,
+}
+
+/// A change of an engagement event with its rows read.
+#[derive(Debug, Clone)]
+pub struct Transformed<'a> {
+    /// Names what happened; the same at every delivery.
+    pub event_id: Uuid,
+    /// What happened.
+    pub op: Op,
+    /// Where it comes from.
+    pub source: Source<'a>,
+    /// The row before: of updates and deletes.
+    pub before: Option<EngagementRow<'a>>,
+    /// The row after: of all but deletes.
+    pub after: Option<EngagementRow<'a>>,
+}
+
+impl<'a> Transformed<'a> {
+    /// The row that the event is about: as it is now, or as it last was.
+    pub fn row(&self) -> Option<&EngagementRow<'a>> {
+        self.after.as_ref().or(self.before.as_ref())
+    }
+}
+
+/// The computed values of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Engagement {
+    /// `duration_ms / 1000`, exact.
+    pub seconds: Option<Decimal>,
+    /// `seconds / length_seconds` to four places; none without a length above zero.
+    pub pct: Option<Decimal>,
+}
+
+/// Reads the rows of a change.
+///
+/// # Errors
+/// A row image that is no engagement event.
+pub fn transform(change: Change<'_>) -> Result<Transformed<'_>, DecodeError> {
+    // Before an insert there was nothing, after a delete there is nothing, whatever a message claims.
+    let before = matches!(change.op, Op::Update | Op::Delete).then_some(change.before).flatten();
+    let after = (change.op != Op::Delete).then_some(change.after).flatten();
+    let before = before.map(engagement_row).transpose()?;
+    let after = after.map(engagement_row).transpose()?;
+    let Some(row) = after.as_ref().or(before.as_ref()) else {
+        return Err(DecodeError::NotDebezium("it has no row image"));
+    };
+    let event_id = event_id(change.op, &change.source, row);
+    Ok(Transformed { event_id, op: change.op, source: change.source, before, after })
+}
+
+impl Engagement {
+    /// Computes both values from a duration in milliseconds and a length in seconds. Null in, null out.
+    pub fn of(duration_ms: Option<i64>, length_seconds: Option<i64>) -> Self {
+        let seconds = duration_ms.map(|units| Decimal { units, places: 3 });
+        let pct = match (duration_ms, length_seconds) {
+            (Some(ms), Some(length)) => {
+                length.checked_mul(1000).and_then(|length_ms| Decimal::ratio(ms, length_ms, 4))
+            }
+            _ => None,
+        };
+        Self { seconds, pct }
+    }
+}
