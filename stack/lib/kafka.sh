@@ -1,0 +1,57 @@
+# shellcheck shell=bash
+# Kafka: one broker in KRaft mode, and its topics (stack/topics).
+
+KAFKA_HEAP=(-Xms128m -Xmx512m)
+JVM_FLAGS=(-server -XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:+ExplicitGCInvokesConcurrent -XX:+ExitOnOutOfMemoryError
+    -Djava.awt.headless=true)
+
+# jvm PART HEAP… -- CLASS ARGUMENT…: spawns it with our class path and log settings
+jvm() {
+    local part=$1 heap=()
+    shift
+    while [[ $1 != -- ]]; do heap+=("$1") && shift; done
+    shift
+    spawn "$part" "$JAVA" "${heap[@]}" "${JVM_FLAGS[@]}" "-Dlog4j2.configurationFile=$ROOT/stack/config/log4j2.xml" \
+        -cp "$JARS/libs/*" "$@"
+}
+
+# kafka_uuid: 16 random bytes in URL-safe base64, as the broker's own tool makes them (that takes a JVM)
+kafka_uuid() {
+    local id=-
+    while [[ $id == -* ]]; do id=$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | tr -d '='); done
+    printf '%s' "$id"
+}
+
+format_kafka() {
+    rm -rf -- "$KAFKA_DATA"
+    "$JAVA" -XX:TieredStopAtLevel=1 -cp "$JARS/libs/*" "-Dlog4j2.configurationFile=$ROOT/stack/config/log4j2.xml" \
+        kafka.tools.StorageTool format -t "$(kafka_uuid)" -c "$STATE/kafka/server.properties" >>"$LOGS/kafka.log" 2>&1 9>&- ||
+        part_failed kafka "could not format its storage"
+}
+
+kafka_start() {
+    local log=$LOGS/kafka.log
+    need_java
+    need_jars
+    KAFKA_DATA=$STATE/kafka/data
+    mkdir -p -- "$STATE/kafka"
+    render "$ROOT/stack/config/kafka.properties" HOST KAFKA_PORT KAFKA_CONTROLLER_PORT KAFKA_DATA >"$STATE/kafka/server.properties"
+    [[ -e $KAFKA_DATA/meta.properties ]] || format_kafka
+    touch "$log"
+    LOG_MARK=$(stat -c %s -- "$log")
+    jvm kafka "${KAFKA_HEAP[@]}" -- kafka.Kafka "$STATE/kafka/server.properties"
+    await kafka 60 kafka_started
+}
+
+# The port answers before the broker serves; its log says when it does.
+kafka_started() { tail -c "+$((LOG_MARK + 1))" -- "$LOGS/kafka.log" | grep -q 'Kafka Server started'; }
+
+kafka_stop() { stop_process kafka TERM 30; }
+
+make_topics() {
+    "$JAVA" -XX:TieredStopAtLevel=1 -Xmx128m -cp "$JARS/libs/*" "-Dlog4j2.configurationFile=$ROOT/stack/config/log4j2.xml" \
+        deltafan.stack.Topics "$KAFKA_BROKERS" "$ROOT/stack/topics" >>"$LOGS/topics.log" 2>&1 || {
+        tail -n 20 -- "$LOGS/topics.log" >&2
+        die "Kafka's topics are not as stack/topics states"
+    }
+}

@@ -1,0 +1,2 @@
+# shellcheck shell=bash
+install_all() { need_java; need_jars; }
