@@ -21,8 +21,9 @@ use_state() {
     local saved=''
     if [[ -r $OFFSET_FILE ]]; then saved=$(<"$OFFSET_FILE"); fi
     PORT_OFFSET=${2:-${saved:-0}}
-    [[ $PORT_OFFSET =~ ^[0-9]+$ ]] && ((PORT_OFFSET <= 50000)) ||
+    if [[ ! $PORT_OFFSET =~ ^[0-9]{1,5}$ ]] || ((PORT_OFFSET > 50000)); then
         die "--port-offset $PORT_OFFSET is not a number from 0 to 50000"
+    fi
     if [[ -n $saved && $saved != "$PORT_OFFSET" ]]; then
         local part
         for part in "${PARTS[@]}"; do

@@ -1,0 +1,173 @@
+#!/usr/bin/env bash
+# Proves that the stack's package install starts no service, makes no cluster, and leaves the machine's policy as it was,
+# under Debian's default policy too, where packages do start services.
+#
+# The package is a tiny one made here, whose maintainer script starts a service the way Debian's do; first installed by
+# plain apt-get, where the service must start (else the test would prove nothing), then by ours. No server of the machine
+# is touched. Needs root; exit status 0 if everything asserted holds.
+set -euo pipefail
+
+ROOT=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/../.." && pwd)
+POLICY=/usr/sbin/policy-rc.d
+CLUSTER_CONF=/etc/postgresql-common/createcluster.conf
+NAME=deltafan-policy-probe
+STARTED=/run/$NAME.started # written by the service when it starts
+SEEN=/run/$NAME.seen       # written by the package: what createcluster.conf said during the install
+
+[[ $EUID == 0 ]] || { echo "FAIL: installing packages takes root" && exit 1; }
+work=$(mktemp -d)
+passed=0
+# invoke-rc.d starts nothing where no init system ever reached a runlevel (a container); these say one did.
+export RUNLEVEL=5 PREVLEVEL=N
+
+fail() { echo "FAIL: $*" && exit 1; }
+assert() {
+    local what=$1
+    shift
+    "$@" || fail "$what"
+    passed=$((passed + 1))
+    echo "ok: $what"
+}
+absent() { [[ ! -e $1 ]]; }
+
+restore() {
+    apt-get purge -y -q "$NAME" >/dev/null 2>&1 || true
+    rm -f "$POLICY" "$STARTED" "$SEEN"
+    if [[ -e $work/policy ]]; then cp -a "$work/policy" "$POLICY"; fi
+    rm -rf "$work"
+}
+if [[ -e $POLICY ]]; then cp -a "$POLICY" "$work/policy"; fi
+trap restore EXIT
+trap 'exit 130' INT TERM HUP
+
+build_probe() {
+    local tree=$work/tree
+    mkdir -p "$tree/DEBIAN" "$tree/etc/init.d"
+    cat >"$tree/DEBIAN/control" <<END
+Package: $NAME
+Version: 1
+Architecture: all
+Maintainer: Deltafan <nobody@localhost>
+Description: starts a service when installed, as server packages do
+END
+    cat >"$tree/etc/init.d/$NAME" <<END
+#!/bin/sh
+### BEGIN INIT INFO
+# Provides:          $NAME
+# Required-Start:    \$local_fs
+# Required-Stop:
+# Default-Start:     2 3 4 5
+# Default-Stop:
+# Short-Description: leaves a mark when started
+### END INIT INFO
+if [ "\$1" = start ]; then date >$STARTED; fi
+exit 0
+END
+    cat >"$tree/DEBIAN/postinst" <<END
+#!/bin/sh
+set -e
+tail -n 1 $CLUSTER_CONF >$SEEN 2>/dev/null || true
+update-rc.d $NAME defaults >/dev/null
+invoke-rc.d $NAME start || true
+sleep "\${PROBE_SECONDS:-0}"
+END
+    cat >"$tree/DEBIAN/postrm" <<END
+#!/bin/sh
+if [ "\$1" = purge ]; then update-rc.d $NAME remove >/dev/null || true; fi
+END
+    chmod 755 "$tree/etc/init.d/$NAME" "$tree/DEBIAN/postinst" "$tree/DEBIAN/postrm"
+    dpkg-deb --root-owner-group -b "$tree" "$work/$NAME.deb" >/dev/null
+}
+
+# settle: whatever dpkg outlived its apt-get has ended
+settle() {
+    while grep -q ":$(stat -c %i /var/lib/dpkg/lock) " /proc/locks; do sleep 0.2; done
+}
+
+remove_probe() {
+    settle
+    dpkg --configure -a >/dev/null 2>&1 || true # what a killed install left half-way
+    apt-get purge -y -q -o DPkg::Lock::Timeout=60 "$NAME" >"$work/purge" 2>&1 || fail "cannot purge: $(cat "$work/purge")"
+    rm -f "$STARTED" "$SEEN"
+}
+
+ours() { "$ROOT/stack/lib/install-packages.sh" "$@" >/dev/null; }
+installed() { [[ $(dpkg-query -W -f='${Status}' "$NAME" 2>/dev/null) == *' installed' ]]; }
+sums() { sha256sum "$@" 2>/dev/null | sort; stat -c '%n %a %U %G %Y' "$@" 2>/dev/null; }
+clusters() { find /etc/postgresql -mindepth 2 -maxdepth 2 2>/dev/null | sort; }
+listeners() { cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk '$4 == "0A" { print $2 }' | grep -E ':(1538|18EB)$' | sort || true; } # 5432, 6379
+
+await_probe() {
+    local i
+    for ((i = 0; i < 300; i++)); do
+        if [[ -e $SEEN ]]; then return; fi
+        sleep 0.1
+    done
+}
+
+build_probe
+remove_probe || true
+conf_before=$(sums "$CLUSTER_CONF")
+clusters_before=$(clusters)
+listeners_before=$(listeners)
+
+echo "Debian's default policy: no policy-rc.d"
+rm -f "$POLICY"
+apt-get install -y -q "$work/$NAME.deb" >/dev/null 2>&1
+assert "plain apt-get starts the service (so this test can see one start)" test -e "$STARTED"
+remove_probe
+ours "$work/$NAME.deb"
+assert "our install installs the package" installed
+assert "our install does not start it" absent "$STARTED"
+assert "afterwards there is no policy-rc.d, as before" absent "$POLICY"
+remove_probe
+
+echo "a policy of the machine's own"
+printf '#!/bin/sh\nexit 104\n' >"$POLICY"
+chmod 750 "$POLICY"
+touch -d '2020-02-02' "$POLICY"
+policy_before=$(sums "$POLICY")
+ours "$work/$NAME.deb"
+assert "a policy that allows is set aside: the service does not start" absent "$STARTED"
+assert "the policy is restored with content, mode and time" test "$(sums "$POLICY")" == "$policy_before"
+remove_probe
+
+echo "ended half-way"
+for signal in INT TERM; do
+    PROBE_SECONDS=3 setsid env --default-signal=INT "$ROOT/stack/lib/install-packages.sh" "$work/$NAME.deb" >/dev/null 2>&1 &
+    pid=$!
+    await_probe
+    assert "SIG$signal: it was installing at that moment" test -e "$SEEN"
+    kill "-$signal" "-$pid" 2>/dev/null || true
+    wait "$pid" || true
+    settle
+    assert "SIG$signal: the service did not start" absent "$STARTED"
+    assert "SIG$signal: the policy is restored" test "$(sums "$POLICY")" == "$policy_before"
+    remove_probe
+done
+
+PROBE_SECONDS=3 setsid "$ROOT/stack/lib/install-packages.sh" "$work/$NAME.deb" >/dev/null 2>&1 &
+pid=$!
+await_probe
+assert "SIGKILL: it was installing at that moment" test -e "$SEEN"
+kill -KILL "$pid"
+status=0 && DELTAFAN_INSTALL=1 "$POLICY" || status=$?
+assert "SIGKILL: what goes on installing is still forbidden to start services" test "$status" == 101
+settle
+assert "SIGKILL: the service did not start" absent "$STARTED"
+status=0 && "$POLICY" || status=$?
+assert "SIGKILL: to others the policy left behind answers as the machine's own" test "$status" == 104
+remove_probe
+ours "$work/$NAME.deb"
+assert "SIGKILL: the next install restores the policy" test "$(sums "$POLICY")" == "$policy_before"
+remove_probe
+
+echo "the database's cluster"
+if [[ -e $CLUSTER_CONF ]]; then
+    "$ROOT/stack/lib/install-packages.sh" "$work/$NAME.deb" postgresql >/dev/null
+    assert "during an install of postgresql no main cluster is to be made" grep -qx 'create_main_cluster = false' "$SEEN"
+    assert "createcluster.conf is as before" test "$(sums "$CLUSTER_CONF")" == "$conf_before"
+fi
+assert "no cluster came or went" test "$(clusters)" == "$clusters_before"
+assert "nobody listens on 5432 or 6379 who did not before" test "$(listeners)" == "$listeners_before"
+echo "$passed passed, 0 failed"
