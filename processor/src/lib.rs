@@ -1,8 +1,20 @@
 //! Deltafan: turns the changes of a Postgres database into up-to-date effects in every system that needs them.
 //!
-//! The modules follow the journey of a record: [`decode`] → [`transform`]
-//! strings them together.
+//! The modules follow the journey of a record: [`source`] → [`decode`] → [`enrich`] → [`transform`] → [`deliver`] →
+//! [`sink`], and a [`lane`] strings them together. Everything on that road knows only what comes before it; [`app`]
+//! alone knows every part.
 
+pub mod admin;
+pub mod app;
+pub mod config;
 pub mod decode;
+pub mod deliver;
+pub mod enrich;
+pub mod generate;
+pub mod health;
+pub mod lane;
+pub mod metrics;
 pub mod position;
+pub mod sink;
+pub mod source;
 pub mod transform;

@@ -1,7 +1,7 @@
 //! Debezium's JSON envelope, with or without the converter's `schema`.
 
 use super::{Change, Decoded, Op, Source, WithoutEffect};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
@@ -43,7 +43,7 @@ pub enum DecodeError {
 /// All fields of every message kind that Debezium writes, each one optional: which are there says what it is.
 #[derive(Deserialize)]
 struct Envelope<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "also_null")]
     payload: Option<&'a RawValue>,
     #[serde(borrow, default)]
     op: Option<Text<'a>>,
@@ -78,6 +78,11 @@ struct SourceBlock<'a> {
     ts_ms: i64,
     #[serde(default)]
     ts_us: Option<i64>,
+}
+
+/// A value that is there though it is null, which an `Option` takes for absence.
+fn also_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 /// Decodes the value of a record. `None` is a tombstone.

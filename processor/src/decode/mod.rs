@@ -6,6 +6,8 @@
 mod envelope;
 pub mod event_id;
 pub mod row;
+#[cfg(test)]
+mod tests;
 pub mod timestamp;
 
 pub use envelope::{DecodeError, decode};

@@ -2,8 +2,8 @@
 
 use super::DecodeError;
 use super::timestamp::Timestamp;
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use uuid::Uuid;
@@ -48,36 +48,46 @@ struct Columns<'a> {
     #[serde(default)]
     duration_ms: Option<i64>,
     #[serde(default)]
-    event_id: Option<IgnoredAny>,
+    event_id: There,
     #[serde(default)]
-    op: Option<IgnoredAny>,
+    op: There,
     #[serde(default)]
-    content_type: Option<IgnoredAny>,
+    content_type: There,
     #[serde(default)]
-    length_seconds: Option<IgnoredAny>,
+    length_seconds: There,
     #[serde(default)]
-    content_version: Option<IgnoredAny>,
+    content_version: There,
     #[serde(default)]
-    engagement_seconds: Option<IgnoredAny>,
+    engagement_seconds: There,
     #[serde(default)]
-    engagement_pct: Option<IgnoredAny>,
+    engagement_pct: There,
     #[serde(default)]
-    committed_at: Option<IgnoredAny>,
+    committed_at: There,
 }
 
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
+/// Whether a column is there, whatever its value: a null, which an `Option` takes for absence, counts as well.
+#[derive(Default)]
+struct There(bool);
+
+impl<'de> Deserialize<'de> for There {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        IgnoredAny::deserialize(deserializer).map(|_| Self(true))
+    }
+}
+
 impl Columns<'_> {
     fn clashes(&self) -> bool {
-        self.event_id.is_some()
-            || self.op.is_some()
-            || self.content_type.is_some()
-            || self.length_seconds.is_some()
-            || self.content_version.is_some()
-            || self.engagement_seconds.is_some()
-            || self.engagement_pct.is_some()
-            || self.committed_at.is_some()
+        self.event_id.0
+            || self.op.0
+            || self.content_type.0
+            || self.length_seconds.0
+            || self.content_version.0
+            || self.engagement_seconds.0
+            || self.engagement_pct.0
+            || self.committed_at.0
     }
 }
 
@@ -86,6 +96,10 @@ impl Columns<'_> {
 /// # Errors
 /// A missing key, a column of another type, a content id that is no UUID, a time that is none.
 pub fn engagement_row(image: &RawValue) -> Result<EngagementRow<'_>, DecodeError> {
+    // An array would be taken column by column: only an object names what it holds.
+    if !image.get().trim_ascii_start().starts_with('{') {
+        return Err(DecodeError::NotDebezium("its row image is no object"));
+    }
     let columns: Columns<'_> = serde_json::from_str(image.get())?;
     let wrong = |column, text: &str, expected: &str| DecodeError::Column {
         column,

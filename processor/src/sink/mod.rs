@@ -136,6 +136,12 @@ pub trait Sink: Sized + 'static {
         partitions: &[Partition],
     ) -> impl Future<Output = Result<Held, SinkError>>;
 
+    /// Waits until the sink turns out, by itself and while nothing is written, to stand elsewhere than it was last asked
+    /// or told: then it has to be asked again. May be dropped at any time. Most sinks never do.
+    fn disturbed(&mut self) -> impl Future<Output = ()> {
+        std::future::pending()
+    }
+
     /// Writes a batch: all of it or nothing, and harmless when repeated. A sink that keeps positions compares the
     /// position of each span with where it stands, leaves out what it has, and moves to the spans' ends in the same
     /// atomic step as the effects.

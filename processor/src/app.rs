@@ -1,0 +1,259 @@
+//! The processor as a whole: the only place that knows every part. Starts the lanes of the configuration, and stops them
+//! in order.
+
+use crate::config::{self, Config, Pipeline, Target};
+use crate::deliver::{DeadLetters, Lane, UnknownContent};
+use crate::enrich::cache::Cache;
+use crate::enrich::fence::Fence;
+use crate::enrich::lookup::Lookup;
+use crate::enrich::{Enricher, feed};
+use crate::health::Health;
+use crate::lane::{self, Plan, Worker};
+use crate::metrics::{self, LaneMetrics};
+use crate::position::FirstStart;
+use crate::sink::Sink;
+use crate::sink::redis_window::{self, RedisWindow, Ticker};
+use crate::sink::webhook::{self, Webhook};
+use crate::source::Limits;
+use crate::source::client::Cluster;
+use crate::source::reader::Reading;
+use crate::admin;
+use anyhow::Context;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use std::thread;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+/// Beyond the time that a stop may take, this long until the process gives up on a thread that hangs.
+const LAST_PATIENCE: Duration = Duration::from_secs(2);
+/// How often something that is not there yet is asked for.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+/// What one worker reads ahead at a time; three times as much may be on its way to the sink.
+const CHUNK_MAX_RECORDS: usize = 4000;
+const CHUNK_MAX_BYTES: usize = 2 * 1024 * 1024;
+/// How often the end of the workers is looked for.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Runs until `stop`, or until the source refuses us.
+///
+/// # Errors
+/// Cause and remedy: the configuration or the source is not as it must be.
+pub async fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let health = Arc::new(Health::default());
+    let handle = metrics::install().context("metrics")?;
+    let listen = config.admin.listen;
+    admin::serve(listen, Arc::clone(&health), handle).with_context(|| {
+        format!("the admin port {listen} can't be served; free it or set another by ADMIN_LISTEN (`admin.listen`)")
+    })?;
+    let (failures, mut failed) = mpsc::unbounded_channel();
+    let process = Arc::new(Process {
+        cluster: cluster(&config),
+        config,
+        health,
+        workers: Mutex::default(),
+        stopping: Arc::new(AtomicBool::new(false)),
+        failed: Arc::new(move |why| {
+            // Once the process is stopping nobody listens any more.
+            let _ = failures.send(why);
+        }),
+    });
+    let mut starting = JoinSet::new();
+    for (name, pipeline) in process.config.pipelines.iter() {
+        starting.spawn(Arc::clone(&process).pipeline(name.to_string(), pipeline.clone()));
+    }
+    let ended = tokio::select! {
+        error = first_error(&mut starting) => Err(error),
+        why = failed.recv() => Err(anyhow::anyhow!(why.unwrap_or_default())),
+        () = stop => Ok(()),
+    };
+    starting.shutdown().await;
+    process.stop().await;
+    ended
+}
+
+/// Waits for a pipeline that could not be started; for ever if all could.
+async fn first_error(starting: &mut JoinSet<anyhow::Result<()>>) -> anyhow::Error {
+    while let Some(started) = starting.join_next().await {
+        match started {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return error,
+            Err(error) => return error.into(),
+        }
+    }
+    std::future::pending().await
+}
+
+fn cluster(config: &Config) -> Cluster {
+    let properties = config.kafka.properties.iter();
+    Cluster {
+        brokers: config.kafka.brokers.to_string(),
+        properties: properties.map(|(key, value)| (key.to_owned(), value.expose().to_owned())).collect(),
+    }
+}
+
+struct Process {
+    cluster: Cluster,
+    config: Config,
+    health: Arc<Health>,
+    workers: Mutex<Vec<Worker>>,
+    stopping: Arc<AtomicBool>,
+    failed: Arc<dyn Fn(String) + Send + Sync>,
+}
+
+impl Process {
+    /// Starts the lanes of a pipeline: those that want no content at once, the others when the contents are loaded.
+    async fn pipeline(self: Arc<Self>, name: String, pipeline: Pipeline) -> anyhow::Result<()> {
+        for (sink, settings) in pipeline.sinks.iter().filter(|(_, sink)| sink.enabled) {
+            if !wants_content(&settings.target) {
+                self.lane(&name, &pipeline, sink.as_str(), settings, None)?;
+            }
+        }
+        let enriching: Vec<_> =
+            pipeline.sinks.iter().filter(|(_, sink)| sink.enabled && wants_content(&sink.target)).collect();
+        if let (Some(content), false) = (&pipeline.content, enriching.is_empty()) {
+            let enricher = self.enricher(&name, content).await?;
+            for (sink, settings) in enriching {
+                self.lane(&name, &pipeline, sink.as_str(), settings, Some(Arc::clone(&enricher)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts the feed of contents and waits until it has loaded what there is.
+    async fn enricher(&self, pipeline: &str, content: &config::Content) -> anyhow::Result<Arc<Enricher>> {
+        let topic = content.topic.to_string();
+        let cache = Arc::new(Cache::default());
+        let (cluster, fed, stopping, name) =
+            (self.cluster.clone(), Arc::clone(&cache), Arc::clone(&self.stopping), topic.clone());
+        let failed = Arc::clone(&self.failed);
+        thread::Builder::new().name("content".to_owned()).spawn(move || {
+            if let Err(error) = feed::run(&cluster, &name, &fed, &stopping) {
+                failed(format!("contents can't be read from topic `{name}`: {error}"));
+            }
+        })?;
+        let fence = Fence::start(&self.cluster, &topic).context("contents")?;
+        let mut said = false;
+        let watermarks = loop {
+            match fence.watermarks().await {
+                Some(watermarks) => break watermarks,
+                None if std::mem::replace(&mut said, true) => {}
+                None => tracing::warn!(pipeline, topic, "the lanes that send contents wait: kafka or this topic is not there yet"),
+            }
+            sleep(ASK_AGAIN).await;
+        };
+        cache.reach(&watermarks).await;
+        tracing::info!(pipeline, topic, contents = cache.len(), "contents loaded");
+        let database = self.config.postgres.url.expose().parse().context("`postgres.url`")?;
+        let lookup = Lookup::new(database, self.config.postgres.lookup_timeout, Handle::current());
+        Ok(Arc::new(Enricher::new(cache, fence, lookup, content.fence_timeout)))
+    }
+
+    /// Starts one lane.
+    fn lane(
+        &self,
+        pipeline: &str,
+        settings: &Pipeline,
+        sink: &str,
+        target: &config::Sink,
+        enricher: Option<Arc<Enricher>>,
+    ) -> anyhow::Result<()> {
+        let plan = self.plan(pipeline, settings, sink, target, enricher);
+        let workers = match &target.target {
+            Target::RedisWindow(redis) => {
+                let settings = redis_settings(redis).with_context(|| format!("sink `{sink}`"))?;
+                let (ticker, seen) = Ticker::new(&settings);
+                tokio::spawn(ticker.run(std::future::pending()));
+                let sink = || Ok(RedisWindow::new(&settings, seen.clone()));
+                lane::start(&plan, &self.health, sink, &self.failed)?
+            }
+            Target::Webhook(webhook) => {
+                let settings = webhook_settings(webhook).with_context(|| format!("sink `{sink}`"))?;
+                let sink = || Webhook::new(settings.clone()).map_err(anyhow::Error::from);
+                lane::start(&plan, &self.health, sink, &self.failed)?
+            }
+        };
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner).extend(workers);
+        Ok(())
+    }
+
+    fn plan(
+        &self,
+        pipeline: &str,
+        settings: &Pipeline,
+        sink: &str,
+        target: &config::Sink,
+        enricher: Option<Arc<Enricher>>,
+    ) -> Plan {
+        let topic = settings.topic.to_string();
+        let dead_letters =
+            DeadLetters::new(self.cluster.clone(), &settings.dead_letters.to_string(), &topic, pipeline, sink);
+        let lane = Lane {
+            name: format!("{pipeline}/{sink}"),
+            enricher,
+            unknown_content: match settings.content.as_ref().map(|content| content.unknown) {
+                Some(config::UnknownContent::DeadLetter) => UnknownContent::DeadLetter,
+                Some(config::UnknownContent::Nulls) | None => UnknownContent::Nulls,
+            },
+            dead_letters: Arc::new(dead_letters),
+            metrics: LaneMetrics::new(pipeline, sink),
+        };
+        let reading = Reading {
+            topic,
+            group: format!("deltafan.{pipeline}.{sink}"),
+            workers: target.workers.get(),
+            first: match settings.start {
+                config::Start::Earliest => FirstStart::Earliest,
+                config::Start::Latest => FirstStart::Latest,
+            },
+            limits: Limits { max_records: CHUNK_MAX_RECORDS, max_bytes: CHUNK_MAX_BYTES },
+        };
+        Plan { lane, reading, cluster: self.cluster.clone(), patience: self.config.shutdown_timeout }
+    }
+
+    /// Lets every worker finish its write in flight and commit, within the time that a stop may take.
+    async fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        let workers = std::mem::take(&mut *self.workers.lock().unwrap_or_else(PoisonError::into_inner));
+        workers.iter().for_each(Worker::stop);
+        let deadline = Instant::now() + self.config.shutdown_timeout + LAST_PATIENCE;
+        while workers.iter().any(|worker| !worker.has_ended()) {
+            if Instant::now() >= deadline {
+                tracing::warn!("a worker did not end in time; what it was doing is done again at the next start");
+                return;
+            }
+            sleep(LOOK).await;
+        }
+        tracing::info!("stopped");
+    }
+}
+
+/// Whether a sink's events are enriched.
+fn wants_content(target: &Target) -> bool {
+    match target {
+        Target::RedisWindow(_) => RedisWindow::WANTS_CONTENT,
+        Target::Webhook(_) => Webhook::WANTS_CONTENT,
+    }
+}
+
+fn webhook_settings(webhook: &config::Webhook) -> anyhow::Result<webhook::Settings> {
+    Ok(webhook::Settings {
+        url: webhook.url.expose().parse()?,
+        secrets: webhook.secrets.iter().cloned().collect(),
+        timeout: webhook.timeout,
+        max_events: webhook.max_events.get(),
+        max_body_bytes: webhook.max_body.as_usize(),
+        allow_private_targets: webhook.allow_private_targets,
+    })
+}
+
+fn redis_settings(redis: &config::RedisWindow) -> anyhow::Result<redis_window::Settings> {
+    let window = |window: &config::Window| redis_window::Window::new(window.key.as_str(), window.length.duration());
+    let windows = redis.windows.iter().map(window).collect::<Result<_, _>>()?;
+    let mut settings = redis_window::Settings::new(redis.url.expose(), windows)?;
+    settings.max_records = redis.batch.max_records.get();
+    Ok(settings)
+}

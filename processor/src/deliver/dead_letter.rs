@@ -1,0 +1,187 @@
+//! Dead letters: records that can't be delivered, kept byte for byte in a topic of their own.
+
+use crate::source::Record;
+use crate::source::client::Cluster;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use sha2::{Digest, Sha256};
+use std::sync::OnceLock;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// How long the broker may take to make a dead letter durable before it is tried again.
+const PRODUCE_TIMEOUT: &str = "10000";
+/// A dead letter is its record and a few headers more; the source allows 16 MiB.
+const MESSAGE_MAX_BYTES: &str = "20971520";
+
+/// Where on its journey a record failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Its bytes are no message.
+    Decode,
+    /// Its content does not exist, and the configuration wants that.
+    Enrich,
+    /// Its rows are not what the transform needs.
+    Transform,
+    /// Its values can't be delivered to this sink.
+    Encode,
+    /// The sink refused it.
+    Sink,
+}
+
+impl Stage {
+    /// The name in headers, metrics and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Decode => "decode",
+            Self::Enrich => "enrich",
+            Self::Transform => "transform",
+            Self::Encode => "encode",
+            Self::Sink => "sink",
+        }
+    }
+}
+
+/// A record that can't be delivered.
+#[derive(Debug)]
+pub struct DeadLetter<'r> {
+    /// The record with its headers.
+    pub record: Record<'r>,
+    /// Where it failed.
+    pub stage: Stage,
+    /// What is wrong.
+    pub reason: &'r str,
+    /// How often it was tried.
+    pub attempts: u32,
+}
+
+/// Why dead letters could not be made durable.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The topic is not there.
+    #[error("the dead-letter topic `{0}` does not exist; create it")]
+    MissingTopic(String),
+    /// The broker did not take them.
+    #[error("topic `{topic}`: {error}")]
+    Broker {
+        /// The topic.
+        topic: String,
+        /// What happened.
+        error: KafkaError,
+    },
+}
+
+/// The dead letters of one lane. The producer is made with the first one: most lanes never have any.
+pub struct DeadLetters {
+    cluster: Cluster,
+    topic: String,
+    source_topic: String,
+    pipeline: String,
+    sink: String,
+    producer: OnceLock<FutureProducer>,
+}
+
+impl DeadLetters {
+    /// Dead letters of the lane `pipeline`/`sink`, which reads `source_topic`, go to `topic`.
+    pub fn new(cluster: Cluster, topic: &str, source_topic: &str, pipeline: &str, sink: &str) -> Self {
+        Self {
+            cluster,
+            topic: topic.to_owned(),
+            source_topic: source_topic.to_owned(),
+            pipeline: pipeline.to_owned(),
+            sink: sink.to_owned(),
+            producer: OnceLock::new(),
+        }
+    }
+
+    /// Writes them and returns once every one is durable.
+    ///
+    /// # Errors
+    /// One of them is perhaps not: all are to be written again, under the same ids.
+    pub async fn store(&self, letters: &[DeadLetter<'_>]) -> Result<(), StoreError> {
+        let broken = |error| self.broken(error);
+        let producer = self.producer().map_err(broken)?;
+        // All are handed over before the first is waited for.
+        let mut sent = Vec::with_capacity(letters.len());
+        for letter in letters {
+            let mut record: FutureRecord<'_, [u8], [u8]> = FutureRecord::to(&self.topic).headers(self.headers(letter));
+            record.key = letter.record.key;
+            record.payload = letter.record.value;
+            sent.push(producer.send_result(record).map_err(|(error, _)| broken(error))?);
+        }
+        for delivery in sent {
+            match delivery.await {
+                Ok(Ok(_)) => {}
+                Ok(Err((error, _))) => return Err(broken(error)),
+                Err(_) => return Err(broken(KafkaError::Canceled)),
+            }
+        }
+        Ok(())
+    }
+
+    fn producer(&self) -> KafkaResult<&FutureProducer> {
+        if let Some(producer) = self.producer.get() {
+            return Ok(producer);
+        }
+        let producer = self
+            .cluster
+            .client(&format!("deltafan.{}.{}.dead-letters", self.pipeline, self.sink))
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            .set("linger.ms", "0")
+            .set("message.timeout.ms", PRODUCE_TIMEOUT)
+            .set("message.max.bytes", MESSAGE_MAX_BYTES)
+            .create()?;
+        Ok(self.producer.get_or_init(|| producer))
+    }
+
+    fn broken(&self, error: KafkaError) -> StoreError {
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
+                StoreError::MissingTopic(self.topic.clone())
+            }
+            _ => StoreError::Broker { topic: self.topic.clone(), error },
+        }
+    }
+
+    /// The record's own headers as they were, then Kafka Connect's convention, then ours.
+    fn headers(&self, letter: &DeadLetter<'_>) -> OwnedHeaders {
+        let record = &letter.record;
+        let (partition, offset) = (record.partition.to_string(), record.offset.to_string());
+        let (id, attempts) = (self.id(record), letter.attempts.to_string());
+        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis().to_string();
+        let added = [
+            ("__connect.errors.topic", self.source_topic.as_str()),
+            ("__connect.errors.partition", &partition),
+            ("__connect.errors.offset", &offset),
+            ("__connect.errors.connector.name", &self.sink),
+            ("__connect.errors.stage", letter.stage.name()),
+            ("__connect.errors.exception.message", letter.reason),
+            ("deltafan.id", &id),
+            ("deltafan.pipeline", &self.pipeline),
+            ("deltafan.sink", &self.sink),
+            ("deltafan.stage", letter.stage.name()),
+            ("deltafan.reason", letter.reason),
+            ("deltafan.attempts", &attempts),
+            ("deltafan.failed_at_ms", &now_ms),
+        ];
+        let mut headers = OwnedHeaders::new_with_capacity(record.headers.len() + added.len());
+        for (key, value) in &record.headers {
+            headers = headers.insert(Header { key, value: *value });
+        }
+        for (key, value) in added {
+            headers = headers.insert(Header { key, value: Some(value) });
+        }
+        headers
+    }
+
+    /// The same for the same record of the same lane, whoever writes it again.
+    fn id(&self, record: &Record<'_>) -> String {
+        let place = format!(
+            "{}/{}/{}/{}/{}",
+            self.pipeline, self.sink, self.source_topic, record.partition, record.offset
+        );
+        let digest = Sha256::digest(place.as_bytes());
+        digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    }
+}

@@ -1,0 +1,81 @@
+//! Deliver: everything between the records that were read and the sink that takes them, written once for all sinks.
+//!
+//! The writer's half of a worker: [`prepare`] decodes, enriches and encodes into the [`outbox`] while [`write`] has one
+//! write in flight. Batching needs no timer: a batch goes as soon as the sink is free and grows until then.
+
+mod dead_letter;
+mod outbox;
+mod prepare;
+mod retry;
+mod write;
+
+pub use dead_letter::{DeadLetter, DeadLetters, Stage};
+
+use crate::enrich::Enricher;
+use crate::health::WorkerHealth;
+use crate::metrics::LaneMetrics;
+use crate::sink::Sink;
+use crate::source::Handoff;
+use outbox::Outbox;
+use std::sync::Arc;
+
+/// What to do with an event whose content does not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnknownContent {
+    /// Deliver it with nulls.
+    Nulls,
+    /// Make it a dead letter.
+    DeadLetter,
+}
+
+/// What the workers of a lane share.
+#[derive(Clone)]
+pub struct Lane {
+    /// `pipeline/sink`, as logs and health name it.
+    pub name: String,
+    /// Where to ask for contents: there if the sink wants them.
+    pub enricher: Option<Arc<Enricher>>,
+    /// What follows if there is none.
+    pub unknown_content: UnknownContent,
+    /// Where records go that can't be delivered.
+    pub dead_letters: Arc<DeadLetters>,
+    /// Its metrics.
+    pub metrics: LaneMetrics,
+}
+
+/// The writer's half of one worker.
+pub struct Delivery<S: Sink> {
+    lane: Lane,
+    handoff: Arc<Handoff>,
+    health: WorkerHealth,
+    sink: S,
+}
+
+impl<S: Sink> Delivery<S> {
+    /// Delivers to `sink` what comes through `handoff`.
+    pub fn new(lane: Lane, handoff: Arc<Handoff>, health: WorkerHealth, sink: S) -> Self {
+        Self { lane, handoff, health, sink }
+    }
+
+    /// Runs until the worker is stopped; a write in flight then comes to its end first.
+    pub async fn run(self) {
+        let outbox = Outbox::default();
+        let empty = self.sink.batch();
+        let preparing = prepare::Preparing {
+            lane: &self.lane,
+            handoff: &self.handoff,
+            health: &self.health,
+            outbox: &outbox,
+            empty,
+            wants_content: S::WANTS_CONTENT,
+        };
+        let writing = write::Writing {
+            lane: &self.lane,
+            handoff: &self.handoff,
+            health: &self.health,
+            sink: self.sink,
+            failures: 0,
+        };
+        tokio::join!(preparing.run(), writing.run(&outbox));
+    }
+}

@@ -1,0 +1,183 @@
+//! Preparing: from chunks of records to requests that only need to be written. Decode → enrich → transform → encode.
+
+use super::outbox::{Outbox, RecordRef, Refused, Request};
+use super::{Lane, Stage, UnknownContent, retry};
+use crate::decode::{DecodeError, Decoded, decode};
+use crate::enrich::Freshness;
+use crate::health::WorkerHealth;
+use crate::position::LogId;
+use crate::sink::{Batch, Event};
+use crate::source::chunk::Chunk;
+use crate::source::{Epoch, Handoff, Order, Record};
+use crate::transform::{Content, Transformed, transform};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Records prepared at a stretch before the write in flight gets its turn on the thread.
+const STRETCH: usize = 256;
+
+pub(super) struct Preparing<'l, B> {
+    pub lane: &'l Lane,
+    pub handoff: &'l Handoff,
+    pub health: &'l WorkerHealth,
+    pub outbox: &'l Outbox<B>,
+    pub empty: B,
+    pub wants_content: bool,
+}
+
+/// What a record turned out to be for this lane.
+enum Fate<'r> {
+    /// An event for the sink.
+    Event(Box<Transformed<'r>>),
+    /// Nothing to do; the kind of record.
+    Nothing(&'static str),
+    /// A dead letter.
+    Refused(Stage, DecodeError),
+}
+
+/// The chunk's epoch is over: nothing of it counts any more.
+struct Superseded;
+
+impl<B: Batch> Preparing<'_, B> {
+    pub async fn run(self) {
+        let mut log = None;
+        while let Some(order) = self.handoff.next().await {
+            match order {
+                Order::Ask(question) => {
+                    log = Some(question.log.clone());
+                    self.outbox.ask(question);
+                }
+                Order::Deliver(chunk) => {
+                    if let Some(log) = &log {
+                        // A superseded chunk is dropped; its records are read again.
+                        let _ = self.chunk(Rc::new(chunk), log).await;
+                    }
+                }
+            }
+        }
+        self.outbox.close();
+    }
+
+    async fn chunk(&self, chunk: Rc<Chunk>, log: &LogId) -> Result<(), Superseded> {
+        let freshness = self.freshness().await;
+        for index in 0..chunk.len() {
+            if index % STRETCH == STRETCH - 1 {
+                tokio::task::yield_now().await;
+            }
+            let Some(record) = chunk.get(index) else { break };
+            self.room(chunk.epoch).await?;
+            let fate = fate(&record);
+            let content = match &fate {
+                Fate::Event(change) => self.content(change, freshness, chunk.epoch).await?,
+                _ => None,
+            };
+            let at = RecordRef { chunk: Rc::clone(&chunk), index };
+            self.add(at, &record, fate, content.as_deref(), log);
+        }
+        Ok(())
+    }
+
+    async fn room(&self, epoch: Epoch) -> Result<(), Superseded> {
+        if self.outbox.needs_new(epoch) {
+            tokio::select! {
+                () = self.outbox.room() => {}
+                () = self.handoff.superseded(epoch) => return Err(Superseded),
+            }
+        }
+        Ok(())
+    }
+
+    async fn freshness(&self) -> Freshness {
+        match &self.lane.enricher {
+            Some(enricher) if self.wants_content => enricher.freshness().await,
+            _ => Freshness::Sure,
+        }
+    }
+
+    /// The content of an event, asked for until there is an answer: nothing is enriched with nulls for want of one.
+    async fn content(
+        &self,
+        change: &Transformed<'_>,
+        freshness: Freshness,
+        epoch: Epoch,
+    ) -> Result<Option<Arc<Content>>, Superseded> {
+        let Some(enricher) = self.lane.enricher.as_ref().filter(|_| self.wants_content) else { return Ok(None) };
+        let Some(id) = change.row().and_then(|row| row.content_id) else { return Ok(None) };
+        let mut failures = 0;
+        loop {
+            match enricher.content(id, change.source.tx_id, freshness).await {
+                Ok(content) => {
+                    if failures > 0 && self.health.set_content(None) {
+                        tracing::info!(lane = self.lane.name, "contents can be asked for again");
+                    }
+                    return Ok(content);
+                }
+                Err(error) => {
+                    failures += 1;
+                    let why = format!("waiting for content {id}: {error}");
+                    if self.health.set_content(Some(why)) {
+                        tracing::warn!(lane = self.lane.name, content = %id, %error, "the lane waits for a content");
+                    }
+                    tokio::select! {
+                        () = tokio::time::sleep(retry::pause(failures, None, rand::random())) => {}
+                        () = self.handoff.superseded(epoch) => return Err(Superseded),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Adds a record to the request that covers it, as an event, as a dead letter, or just as passed.
+    fn add(&self, at: RecordRef, record: &Record<'_>, fate: Fate<'_>, content: Option<&Content>, log: &LogId) {
+        let epoch = at.chunk.epoch;
+        let open = || Request::new(epoch, log.clone(), self.empty.clone());
+        self.outbox.add(epoch, open, |request| {
+            request.cover(record);
+            match fate {
+                Fate::Nothing(kind) => self.lane.metrics.without_effect(kind),
+                Fate::Refused(stage, error) => {
+                    request.refused.push(Refused { record: at, stage, reason: error.to_string() });
+                }
+                Fate::Event(change) => self.push(request, at, record, &change, content),
+            }
+        });
+    }
+
+    fn push(
+        &self,
+        request: &mut Request<B>,
+        at: RecordRef,
+        record: &Record<'_>,
+        change: &Transformed<'_>,
+        content: Option<&Content>,
+    ) {
+        let wanted = change.row().and_then(|row| row.content_id).filter(|_| self.wants_content);
+        if let (Some(id), None, UnknownContent::DeadLetter) = (wanted, content, self.lane.unknown_content) {
+            let reason = format!("there is no content {id}");
+            request.refused.push(Refused { record: at, stage: Stage::Enrich, reason });
+            return;
+        }
+        let event = Event { partition: record.partition, offset: record.offset, change, content };
+        match request.batch.push(&event) {
+            Ok(()) => {
+                request.events.push(at);
+                request.committed_us.push(change.source.committed_us);
+            }
+            Err(refusal) => {
+                request.refused.push(Refused { record: at, stage: Stage::Encode, reason: refusal.reason });
+            }
+        }
+    }
+}
+
+/// Decodes a record and reads its rows.
+fn fate<'r>(record: &Record<'r>) -> Fate<'r> {
+    match decode(record.value) {
+        Ok(Decoded::Without(kind)) => Fate::Nothing(kind.name()),
+        Ok(Decoded::Change(change)) => match transform(change) {
+            Ok(change) => Fate::Event(Box::new(change)),
+            Err(error) => Fate::Refused(Stage::Transform, error),
+        },
+        Err(error) => Fate::Refused(Stage::Decode, error),
+    }
+}

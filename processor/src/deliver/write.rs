@@ -1,0 +1,262 @@
+//! Writing: one request at a time, in order, until its effects are durable in the sink or its records in the
+//! dead letters. All retry, pausing and bisection is here.
+
+use super::outbox::{Item, Outbox, RecordRef, Refused, Request};
+use super::{DeadLetter, Lane, Stage, retry};
+use crate::health::{SinkState, WorkerHealth};
+use crate::sink::{Batch, Class, Sink, SinkError, Write, Written};
+use crate::source::{Epoch, Handoff, Question};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+pub(super) struct Writing<'l, S> {
+    pub lane: &'l Lane,
+    pub handoff: &'l Handoff,
+    pub health: &'l WorkerHealth,
+    pub sink: S,
+    /// Failures of the sink in a row.
+    pub failures: u32,
+}
+
+/// Why a request was given up.
+enum GivenUp {
+    /// Its epoch is over: it is read again, by whoever has the partition.
+    Superseded,
+    /// The sink stands elsewhere.
+    Elsewhere,
+}
+
+/// How a batch ended.
+enum Ended {
+    /// It is durable, but for these events (index, reason).
+    Durable(Vec<(usize, String)>),
+    /// The sink condemns it, or it is too large: to be cut in two, or a dead letter if it is a single event.
+    Condemned(String),
+}
+
+impl<S: Sink> Writing<'_, S> {
+    pub async fn run(mut self, outbox: &Outbox<S::Batch>) {
+        loop {
+            let item = tokio::select! {
+                biased;
+                item = outbox.next() => item,
+                () = self.sink.disturbed() => {
+                    tracing::warn!(lane = self.lane.name, "the sink is no longer what it was; asking it where it stands");
+                    self.handoff.restart(self.handoff.epoch());
+                    continue;
+                }
+            };
+            match item {
+                Some(Item::Ask(question)) => self.ask(question).await,
+                Some(Item::Write(request)) => self.request(request).await,
+                None => return,
+            }
+        }
+    }
+
+    /// Asks the sink where it stands, until it answers.
+    async fn ask(&mut self, question: Question) {
+        while self.handoff.is_current(question.epoch) {
+            match self.sink.positions(&question.log, &question.partitions).await {
+                Ok(held) => {
+                    self.works();
+                    self.handoff.answer(question.epoch, held);
+                    return;
+                }
+                Err(error) => {
+                    let pause = self.failed(&error);
+                    self.sleep(pause, question.epoch).await;
+                }
+            }
+        }
+    }
+
+    async fn request(&mut self, request: Request<S::Batch>) {
+        if !self.handoff.begin_write(request.epoch) {
+            return;
+        }
+        match self.deliver(&request).await {
+            Ok(()) => self.handoff.written(request.epoch, &request.spans),
+            Err(GivenUp::Superseded) => self.handoff.rest(),
+            Err(GivenUp::Elsewhere) => self.handoff.restart(request.epoch),
+        }
+    }
+
+    /// Dead letters first: the position may pass them only once they are durable, and a sink moves its own position with
+    /// the write.
+    async fn deliver(&mut self, request: &Request<S::Batch>) -> Result<(), GivenUp> {
+        self.bury(&request.refused, request.epoch).await?;
+        let mut parts = vec![(request.batch.clone(), 0)];
+        while let Some((mut batch, first)) = parts.pop() {
+            let records = request.events.get(first..first + batch.len()).unwrap_or_default();
+            match self.batch(request, &batch).await? {
+                Ended::Durable(rejected) => {
+                    let refused = rejected.into_iter().filter_map(|(index, reason)| refuse(records, index, reason));
+                    let refused: Vec<_> = refused.collect();
+                    self.bury(&refused, request.epoch).await?;
+                    self.count(request, first, records.len(), refused.len());
+                }
+                Ended::Condemned(reason) if batch.len() <= 1 => {
+                    let refused: Vec<_> = refuse(records, 0, reason).into_iter().collect();
+                    self.bury(&refused, request.epoch).await?;
+                }
+                Ended::Condemned(_) => {
+                    let half = batch.len() / 2;
+                    let rest = batch.split_off(half);
+                    parts.push((rest, first + half));
+                    parts.push((batch, first));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes one batch until the sink has answered for it.
+    async fn batch(&mut self, request: &Request<S::Batch>, batch: &S::Batch) -> Result<Ended, GivenUp> {
+        loop {
+            if !self.handoff.begin_write(request.epoch) {
+                return Err(GivenUp::Superseded);
+            }
+            let began = Instant::now();
+            let write = Write { log: &request.log, spans: &request.spans, batch };
+            let error = match self.sink.write(write).await {
+                Ok(Written::Durable { rejected }) => {
+                    self.works();
+                    self.lane.metrics.writes.increment(1);
+                    self.lane.metrics.write_seconds.record(began.elapsed());
+                    return Ok(Ended::Durable(rejected));
+                }
+                Ok(Written::Behind(held)) => {
+                    tracing::warn!(lane = self.lane.name, expected = ?request.spans, ?held, "the sink stands elsewhere");
+                    return Err(GivenUp::Elsewhere);
+                }
+                Err(error) => error,
+            };
+            if matches!(error.class, Class::Refused | Class::TooLarge) {
+                self.lane.metrics.error(class_name(error.class));
+                return Ok(Ended::Condemned(describe(&error)));
+            }
+            let pause = self.failed(&error);
+            self.handoff.rest();
+            self.sleep(pause, request.epoch).await;
+        }
+    }
+
+    /// Makes dead letters durable, however long that takes.
+    async fn bury(&mut self, refused: &[Refused], epoch: Epoch) -> Result<(), GivenUp> {
+        let letters: Vec<_> = refused.iter().filter_map(|refused| self.letter(refused)).collect();
+        if letters.is_empty() {
+            return Ok(());
+        }
+        let mut failures = 0;
+        while let Err(error) = self.lane.dead_letters.store(&letters).await {
+            failures += 1;
+            let why = format!("dead letters can't be written: {error}");
+            if self.health.set_sink(SinkState::Retrying { why: why.clone() }) {
+                tracing::warn!(lane = self.lane.name, "{why}");
+            }
+            self.handoff.rest();
+            self.sleep(retry::pause(failures, None, rand::random()), epoch).await;
+            if !self.handoff.begin_write(epoch) {
+                return Err(GivenUp::Superseded);
+            }
+        }
+        for letter in &letters {
+            self.lane.metrics.dead_letter(letter.stage.name());
+            tracing::warn!(
+                lane = self.lane.name,
+                partition = letter.record.partition,
+                offset = letter.record.offset,
+                stage = letter.stage.name(),
+                reason = letter.reason,
+                "dead letter"
+            );
+        }
+        if failures > 0 {
+            self.works();
+        }
+        Ok(())
+    }
+
+    fn letter<'r>(&self, refused: &'r Refused) -> Option<DeadLetter<'r>> {
+        let record = refused.record.chunk.get_whole(refused.record.index)?;
+        Some(DeadLetter { record, stage: refused.stage, reason: &refused.reason, attempts: self.failures + 1 })
+    }
+
+    fn count(&self, request: &Request<S::Batch>, first: usize, events: usize, refused: usize) {
+        let delivered = events.saturating_sub(refused);
+        self.lane.metrics.events_delivered.increment(u64::try_from(delivered).unwrap_or_default());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        for committed_us in request.committed_us.get(first..first + events).unwrap_or_default() {
+            let committed = Duration::from_micros(u64::try_from(*committed_us).unwrap_or_default());
+            self.lane.metrics.latency_seconds.record(now.saturating_sub(committed));
+        }
+    }
+
+    fn works(&mut self) {
+        self.failures = 0;
+        if self.health.set_sink(SinkState::Working) {
+            tracing::info!(lane = self.lane.name, "the sink takes writes again");
+        }
+    }
+
+    /// Notes a failure of the sink; how long to wait.
+    fn failed(&mut self, error: &SinkError) -> Duration {
+        self.failures = self.failures.saturating_add(1);
+        self.lane.metrics.error(class_name(error.class));
+        let why = describe(error);
+        let (state, pause) = match error.class {
+            Class::Retry { after } => {
+                (SinkState::Retrying { why: why.clone() }, retry::pause(self.failures, after, rand::random()))
+            }
+            Class::Pause | Class::Refused | Class::TooLarge => {
+                (SinkState::Paused { why: why.clone() }, retry::LOOK_AGAIN)
+            }
+        };
+        let paused = matches!(state, SinkState::Paused { .. });
+        if self.health.set_sink(state) {
+            if paused {
+                tracing::error!(lane = self.lane.name, why, "the sink is paused until somebody acts");
+            } else {
+                tracing::warn!(lane = self.lane.name, why, "the sink failed; trying again");
+            }
+        }
+        pause
+    }
+
+    async fn sleep(&self, pause: Duration, epoch: Epoch) {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = self.handoff.superseded(epoch) => {}
+        }
+    }
+}
+
+fn refuse(records: &[RecordRef], index: usize, reason: String) -> Option<Refused> {
+    records.get(index).map(|record| Refused { record: record.clone(), stage: Stage::Sink, reason })
+}
+
+/// The error with its causes and remedy on one line.
+fn describe(error: &SinkError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = error.source();
+    }
+    match error.remedy {
+        Some(remedy) => format!("{text}; {remedy}"),
+        None => text,
+    }
+}
+
+fn class_name(class: Class) -> &'static str {
+    match class {
+        Class::Retry { .. } => "retry",
+        Class::Pause => "pause",
+        Class::Refused => "refused",
+        Class::TooLarge => "too_large",
+    }
+}

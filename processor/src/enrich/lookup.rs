@@ -1,0 +1,148 @@
+//! Asking Postgres for a content that the feed does not know, or not surely enough.
+//!
+//! One query per content however many records wait for it. An answer is kept for a moment together with its snapshot, and
+//! serves every event whose transaction that snapshot sees: so a remembered "there is none" can't be older than the event.
+
+use super::snapshot::Snapshot;
+use crate::metrics::CONTENT_LOOKUPS;
+use crate::transform::Content;
+use metrics::counter;
+use moka::future::Cache;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::Mutex;
+use tokio_postgres::{Client, Config, NoTls};
+use uuid::Uuid;
+
+/// Answers are remembered for so long ...
+const REMEMBERED: Duration = Duration::from_secs(10);
+/// ... and so many of them: about 20 MB.
+const REMEMBERED_MOST: u64 = 100_000;
+/// Pause before asking again when the answer came before the event's transaction was visible: the commit is in the
+/// WAL, and the server is about to say so.
+const NOT_YET_VISIBLE: Duration = Duration::from_millis(1);
+
+/// One statement, so one snapshot.
+const QUERY: &str = "SELECT pg_current_snapshot()::text, c.id IS NOT NULL, c.content_type::text, \
+    c.length_seconds::bigint FROM (SELECT $1::uuid AS id) AS wanted LEFT JOIN content AS c ON c.id = wanted.id";
+
+/// What Postgres said.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The content, if there is one.
+    pub content: Option<Arc<Content>>,
+    /// What the answer has seen.
+    pub snapshot: Snapshot,
+}
+
+/// Why Postgres could not be asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum LookupError {
+    /// No connection, or the query failed.
+    #[error("postgres can't be asked for a content: {0}")]
+    Postgres(Arc<tokio_postgres::Error>),
+    /// It took too long.
+    #[error("postgres did not answer within {0:?}")]
+    Timeout(Duration),
+    /// It answered something else.
+    #[error("postgres answered `{0}` as its snapshot")]
+    Snapshot(String),
+    /// The process is coming to its end.
+    #[error("stopping")]
+    Stopping,
+}
+
+/// The answers of the last moments, and how to get more.
+#[derive(Debug)]
+pub struct Lookup {
+    database: Arc<Database>,
+    answers: Cache<Uuid, Answer>,
+    runtime: Handle,
+}
+
+/// A connection that is made when it is needed.
+#[derive(Debug)]
+struct Database {
+    config: Config,
+    timeout: Duration,
+    client: Mutex<Option<Arc<Client>>>,
+}
+
+impl Lookup {
+    /// Asks the database of `config` (the primary: a replica may lag behind the WAL), and waits for an answer at most
+    /// `timeout`. The connection lives on `runtime`, which no lane's work keeps busy.
+    pub fn new(mut config: Config, timeout: Duration, runtime: Handle) -> Self {
+        config.application_name("deltafan").connect_timeout(timeout);
+        let answers = Cache::builder().max_capacity(REMEMBERED_MOST).time_to_live(REMEMBERED).build();
+        Self { database: Arc::new(Database { config, timeout, client: Mutex::default() }), answers, runtime }
+    }
+
+    /// The content as of a moment at which the transaction `tx_id` was visible.
+    ///
+    /// # Errors
+    /// Postgres can't be asked.
+    pub async fn content(&self, id: Uuid, tx_id: u32) -> Result<Answer, LookupError> {
+        loop {
+            let answer = self.answers.try_get_with(id, self.ask(id)).await.map_err(|error| (*error).clone())?;
+            if answer.snapshot.sees(tx_id) {
+                return Ok(answer);
+            }
+            self.answers.invalidate(&id).await;
+            tokio::time::sleep(NOT_YET_VISIBLE).await;
+        }
+    }
+
+    async fn ask(&self, id: Uuid) -> Result<Answer, LookupError> {
+        let database = Arc::clone(&self.database);
+        let asked = self.runtime.spawn(async move { database.ask(id).await }).await;
+        asked.unwrap_or(Err(LookupError::Stopping))
+    }
+}
+
+impl Database {
+    async fn ask(&self, id: Uuid) -> Result<Answer, LookupError> {
+        let asked = tokio::time::timeout(self.timeout, self.query(id)).await;
+        let answer = asked.unwrap_or(Err(LookupError::Timeout(self.timeout)));
+        let outcome = match &answer {
+            Ok(Answer { content: Some(_), .. }) => "found",
+            Ok(_) => "absent",
+            Err(_) => "failed",
+        };
+        counter!(CONTENT_LOOKUPS, "outcome" => outcome).increment(1);
+        if answer.is_err() {
+            self.client.lock().await.take();
+        }
+        answer
+    }
+
+    async fn query(&self, id: Uuid) -> Result<Answer, LookupError> {
+        let failed = |error| LookupError::Postgres(Arc::new(error));
+        let client = self.connected().await.map_err(failed)?;
+        let row = client.query_one(QUERY, &[&id]).await.map_err(failed)?;
+        let text: String = row.try_get(0).map_err(failed)?;
+        let snapshot = Snapshot::parse(&text).ok_or(LookupError::Snapshot(text))?;
+        let exists: bool = row.try_get(1).map_err(failed)?;
+        let content_type: Option<String> = row.try_get(2).map_err(failed)?;
+        let length_seconds = row.try_get(3).map_err(failed)?;
+        let content_type = content_type.map(String::into_boxed_str);
+        let content = exists.then(|| Arc::new(Content { content_type, length_seconds, version: None }));
+        Ok(Answer { content, snapshot })
+    }
+
+    async fn connected(&self) -> Result<Arc<Client>, tokio_postgres::Error> {
+        let mut slot = self.client.lock().await;
+        if let Some(client) = slot.as_ref().filter(|client| !client.is_closed()) {
+            return Ok(Arc::clone(client));
+        }
+        let (client, connection) = self.config.connect(NoTls).await?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "connection for content look-ups ended");
+            }
+        });
+        let client = Arc::new(client);
+        *slot = Some(Arc::clone(&client));
+        Ok(client)
+    }
+}

@@ -1,0 +1,84 @@
+//! Enrich: the content of an event, at least as new as the event's commit.
+//!
+//! The [`cache`] is fed by the `content` topic itself ([`feed`]). It is known to be new enough by the *fence*: one
+//! connector appends changes in WAL order, and before the transaction commits that makes them visible. So once the cache has
+//! reached the high watermark that the `content` topic had after a batch of events was fetched, it knows every change of
+//! a content that committed before any of those events. Where the fence is not reached in time, or the content is
+//! unknown, Postgres is asked ([`lookup`]), and an answer counts only if its snapshot sees the event's transaction.
+//!
+//! Nothing is ever enriched with nulls because a question failed: then the lane waits.
+
+pub mod cache;
+pub mod feed;
+pub mod fence;
+pub mod lookup;
+pub mod snapshot;
+
+use crate::transform::Content;
+use cache::Cache;
+use fence::Fence;
+use lookup::{Lookup, LookupError};
+use std::sync::Arc;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// What a lane asks for contents; shared by all lanes of a pipeline.
+#[derive(Debug)]
+pub struct Enricher {
+    cache: Arc<Cache>,
+    fence: Fence,
+    lookup: Lookup,
+    fence_timeout: Duration,
+}
+
+/// Whether the cache is known to be as new as every event of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// It is: the fence was reached.
+    Sure,
+    /// It may not be: each content has to be asked for.
+    Unsure,
+}
+
+impl Enricher {
+    /// Puts the parts together. `fence_timeout` is how long a batch waits for the feed before it asks Postgres.
+    pub fn new(cache: Arc<Cache>, fence: Fence, lookup: Lookup, fence_timeout: Duration) -> Self {
+        Self { cache, fence, lookup, fence_timeout }
+    }
+
+    /// To be called once after a batch of events was fetched.
+    pub async fn freshness(&self) -> Freshness {
+        let reached = async {
+            match self.fence.watermarks().await {
+                Some(watermarks) => {
+                    self.cache.reach(&watermarks).await;
+                    Freshness::Sure
+                }
+                None => Freshness::Unsure,
+            }
+        };
+        tokio::time::timeout(self.fence_timeout, reached).await.unwrap_or(Freshness::Unsure)
+    }
+
+    /// The content of an event of transaction `tx_id`, or `None` where there is no such content.
+    ///
+    /// # Errors
+    /// Postgres had to be asked and could not: to be asked again.
+    pub async fn content(
+        &self,
+        id: Uuid,
+        tx_id: u32,
+        freshness: Freshness,
+    ) -> Result<Option<Arc<Content>>, LookupError> {
+        let known = self.cache.get(&id);
+        if let (Some(known), Freshness::Sure) = (&known, freshness) {
+            return Ok(Some(Arc::clone(&known.content)));
+        }
+        let answer = self.lookup.content(id, tx_id).await?;
+        match known {
+            // The feed has a change that this answer has not seen yet: the feed's is the newer one.
+            Some(known) if !answer.snapshot.sees(known.tx_id) => Ok(Some(known.content)),
+            _ => Ok(answer.content),
+        }
+    }
+}

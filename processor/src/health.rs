@@ -1,0 +1,182 @@
+//! Health: what each lane is doing right now, as `/readyz` tells it.
+//!
+//! A lane is ready when every one of its workers either makes progress or has nothing to do. It is not ready while it
+//! waits, retries, is paused or has lost records: an endpoint that says "up" while nothing moves helps nobody.
+
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What a worker's reader is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum State {
+    /// It has not yet joined its group.
+    Starting,
+    /// Something that it needs is not there yet.
+    Waiting {
+        /// What, and what to do.
+        why: String,
+    },
+    /// It is a member of the group, but other members have the partitions.
+    Idle,
+    /// It reads.
+    Running,
+    /// Kafka no longer has records that come next.
+    Lost {
+        /// Which, and the way out.
+        why: String,
+    },
+    /// It has ended.
+    Stopped {
+        /// Why, if not because it was told to.
+        why: Option<String>,
+    },
+}
+
+/// How a worker gets on with its sink.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum SinkState {
+    /// The last thing that it was asked, it did.
+    Working,
+    /// It failed and is tried again.
+    Retrying {
+        /// What it said.
+        why: String,
+    },
+    /// Somebody must act; it is looked at again from time to time.
+    Paused {
+        /// What it said, and what to do.
+        why: String,
+    },
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Worker {
+    reader: State,
+    sink: SinkState,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kafka: Option<String>,
+}
+
+impl Worker {
+    fn is_ready(&self) -> bool {
+        matches!(self.reader, State::Idle | State::Running)
+            && matches!(self.sink, SinkState::Working)
+            && self.content.is_none()
+            && self.kafka.is_none()
+    }
+}
+
+/// Where one worker says how it is.
+#[derive(Debug, Clone)]
+pub struct WorkerHealth(Arc<Mutex<Worker>>);
+
+impl WorkerHealth {
+    fn lock(&self) -> MutexGuard<'_, Worker> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says what the reader is doing.
+    pub fn set(&self, state: State) {
+        self.lock().reader = state;
+    }
+
+    /// Says how the sink is. True if that is new.
+    pub fn set_sink(&self, state: SinkState) -> bool {
+        let mut worker = self.lock();
+        let changed = worker.sink != state;
+        worker.sink = state;
+        changed
+    }
+
+    /// Says that the lane waits for a content that can't be asked for, or (`None`) that it no longer does. True if that
+    /// is new.
+    pub fn set_content(&self, trouble: Option<String>) -> bool {
+        let mut worker = self.lock();
+        let changed = worker.content.is_some() != trouble.is_some();
+        worker.content = trouble;
+        changed
+    }
+
+    /// Says that Kafka can't be reached, or (`None`) that it can. True if that is new.
+    pub fn set_kafka(&self, trouble: Option<String>) -> bool {
+        let mut worker = self.lock();
+        let changed = worker.kafka.is_some() != trouble.is_some();
+        worker.kafka = trouble;
+        changed
+    }
+}
+
+/// The health of the whole process.
+#[derive(Debug, Default)]
+pub struct Health {
+    lanes: Mutex<BTreeMap<String, Vec<WorkerHealth>>>,
+}
+
+/// A picture of the health at one moment.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// Whether every lane is.
+    pub ready: bool,
+    lanes: BTreeMap<String, LaneReport>,
+}
+
+#[derive(Debug, Serialize)]
+struct LaneReport {
+    ready: bool,
+    workers: Vec<Worker>,
+}
+
+impl Health {
+    /// A place for one more worker of `lane`.
+    pub fn worker(&self, lane: &str) -> WorkerHealth {
+        let worker = Worker { reader: State::Starting, sink: SinkState::Working, content: None, kafka: None };
+        let worker = WorkerHealth(Arc::new(Mutex::new(worker)));
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        lanes.entry(lane.to_owned()).or_default().push(worker.clone());
+        worker
+    }
+
+    /// How everything is now.
+    pub fn report(&self) -> Report {
+        let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let lanes: BTreeMap<_, _> = lanes
+            .into_iter()
+            .map(|(lane, workers)| {
+                let workers: Vec<_> = workers.iter().map(|worker| worker.lock().clone()).collect();
+                let ready = workers.iter().all(Worker::is_ready);
+                (lane, LaneReport { ready, workers })
+            })
+            .collect();
+        Report { ready: !lanes.is_empty() && lanes.values().all(|lane| lane.ready), lanes }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_lane_in_trouble_is_named_and_makes_the_process_unready() {
+        let health = Health::default();
+        assert!(!health.report().ready, "nothing runs yet");
+        let (good, bad) = (health.worker("p/good"), health.worker("p/bad"));
+        assert!(!health.report().ready, "nothing has started yet");
+        good.set(State::Running);
+        bad.set(State::Running);
+        assert!(health.report().ready);
+        assert!(bad.set_sink(SinkState::Paused { why: "wrong password".to_owned() }));
+        assert!(!bad.set_sink(SinkState::Paused { why: "wrong password".to_owned() }), "said once");
+        let report = serde_json::to_value(health.report()).expect("JSON");
+        assert_eq!(report["ready"], false);
+        assert_eq!(report["lanes"]["p/good"]["ready"], true);
+        assert_eq!(report["lanes"]["p/bad"]["workers"][0]["sink"]["why"], "wrong password");
+        bad.set_sink(SinkState::Working);
+        bad.set_kafka(Some("no broker".to_owned()));
+        assert!(!health.report().ready);
+    }
+}

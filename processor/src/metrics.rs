@@ -1,0 +1,102 @@
+//! Metrics: every name, once. Base units, `_total` for counters, and as few labels as tell the lanes apart.
+
+use metrics::{Counter, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, histogram};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+
+/// Records read from Kafka. Labels: pipeline, sink.
+pub const RECORDS_READ: &str = "deltafan_records_read_total";
+/// Records that are no change of a row and so have no effect. Labels: pipeline, sink, kind.
+pub const RECORDS_WITHOUT_EFFECT: &str = "deltafan_records_without_effect_total";
+/// Events whose effect is durable in the sink. Labels: pipeline, sink.
+pub const EVENTS_DELIVERED: &str = "deltafan_events_delivered_total";
+/// Records written to the dead-letter topic. Labels: pipeline, sink, stage.
+pub const DEAD_LETTERS: &str = "deltafan_dead_letters_total";
+/// Writes that the sink has answered with success. Labels: pipeline, sink.
+pub const SINK_WRITES: &str = "deltafan_sink_writes_total";
+/// Writes that failed, by what follows. Labels: pipeline, sink, class.
+pub const SINK_ERRORS: &str = "deltafan_sink_errors_total";
+/// Time that one successful write took. Labels: pipeline, sink.
+pub const SINK_WRITE_SECONDS: &str = "deltafan_sink_write_seconds";
+/// Time from the commit in Postgres until the effect was durable in the sink. Labels: pipeline, sink.
+pub const SINK_LATENCY_SECONDS: &str = "deltafan_sink_latency_seconds";
+/// Contents that the cache knows.
+pub const CONTENT_ENTRIES: &str = "deltafan_content_entries";
+/// Contents asked for in Postgres, because the feed did not know them or not surely enough. Labels: outcome.
+pub const CONTENT_LOOKUPS: &str = "deltafan_content_lookups_total";
+
+const LATENCY_BUCKETS: [f64; 14] =
+    [0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0];
+
+/// Installs the recorder.
+///
+/// # Errors
+/// One is installed already.
+pub fn install() -> Result<PrometheusHandle, BuildError> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &LATENCY_BUCKETS)?
+        .install_recorder()?;
+    describe_counter!(RECORDS_READ, "Records read from Kafka");
+    describe_counter!(RECORDS_WITHOUT_EFFECT, "Records that are no change of a row, by kind");
+    describe_counter!(EVENTS_DELIVERED, "Events whose effect is durable in the sink");
+    describe_counter!(DEAD_LETTERS, "Records written to the dead-letter topic, by stage");
+    describe_counter!(SINK_WRITES, "Writes that the sink has answered with success");
+    describe_counter!(SINK_ERRORS, "Writes that failed, by what follows from it");
+    describe_histogram!(SINK_WRITE_SECONDS, Unit::Seconds, "Time that one successful write took");
+    describe_histogram!(SINK_LATENCY_SECONDS, Unit::Seconds, "Time from the commit in Postgres until durable in the sink");
+    describe_gauge!(CONTENT_ENTRIES, "Contents that the cache knows");
+    describe_counter!(CONTENT_LOOKUPS, "Contents asked for in Postgres, by outcome");
+    Ok(handle)
+}
+
+/// The metrics of one lane, looked up once.
+#[derive(Clone)]
+pub struct LaneMetrics {
+    pipeline: String,
+    sink: String,
+    /// [`RECORDS_READ`].
+    pub records_read: Counter,
+    /// [`EVENTS_DELIVERED`].
+    pub events_delivered: Counter,
+    /// [`SINK_WRITES`].
+    pub writes: Counter,
+    /// [`SINK_WRITE_SECONDS`].
+    pub write_seconds: Histogram,
+    /// [`SINK_LATENCY_SECONDS`].
+    pub latency_seconds: Histogram,
+}
+
+impl LaneMetrics {
+    /// The metrics of the lane `pipeline`/`sink`.
+    pub fn new(pipeline: &str, sink: &str) -> Self {
+        let labels = [("pipeline", pipeline.to_owned()), ("sink", sink.to_owned())];
+        Self {
+            pipeline: pipeline.to_owned(),
+            sink: sink.to_owned(),
+            records_read: counter!(RECORDS_READ, &labels),
+            events_delivered: counter!(EVENTS_DELIVERED, &labels),
+            writes: counter!(SINK_WRITES, &labels),
+            write_seconds: histogram!(SINK_WRITE_SECONDS, &labels),
+            latency_seconds: histogram!(SINK_LATENCY_SECONDS, &labels),
+        }
+    }
+
+    fn count(&self, name: &'static str, label: &'static str, value: &'static str) {
+        let lane = [("pipeline", self.pipeline.clone()), ("sink", self.sink.clone()), (label, value.to_owned())];
+        counter!(name, &lane).increment(1);
+    }
+
+    /// Counts a record without effect.
+    pub fn without_effect(&self, kind: &'static str) {
+        self.count(RECORDS_WITHOUT_EFFECT, "kind", kind);
+    }
+
+    /// Counts a dead letter.
+    pub fn dead_letter(&self, stage: &'static str) {
+        self.count(DEAD_LETTERS, "stage", stage);
+    }
+
+    /// Counts a failed write.
+    pub fn error(&self, class: &'static str) {
+        self.count(SINK_ERRORS, "class", class);
+    }
+}

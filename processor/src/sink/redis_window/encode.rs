@@ -1,0 +1,129 @@
+//! From events to what a write carries: contributions to cells (second, content). Pure.
+//!
+//! The rule depends on a row alone, so that an update or a delete takes back just what was added. What is older than
+//! a window or lies in the future is decided where the clock is: in Redis.
+
+use crate::decode::row::EngagementRow;
+use crate::decode::timestamp::Timestamp;
+use crate::position::{Offset, Partition};
+use crate::sink::{Batch, Event, Refusal};
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// How many cells one write changes at most (give or take the last event): Redis is blocked up to 31 ms by 4,000.
+const MAX_CELLS: usize = 1000;
+
+/// The largest duration taken, in milliseconds: what a column of type `int` holds. Below it, four million events of one
+/// content still sum up to an integer that a script of Redis counts exactly.
+const MAX_DURATION_MS: i64 = i32::MAX as i64;
+
+/// A cell: the second since 1970 in which an event lies, and its content.
+pub(super) type Cell = (i64, Uuid);
+
+/// Cells and what to add to them, in milliseconds.
+pub(super) type Cells = BTreeMap<Cell, i64>;
+
+/// What a row adds to a window: the cell and the milliseconds. Nothing without a content, without a duration or with one
+/// below zero, and without a finite time.
+fn contribution(row: &EngagementRow<'_>) -> Option<(Cell, i64)> {
+    let content = row.content_id?;
+    let ms = row.duration_ms.filter(|ms| *ms > 0)?;
+    match row.event_ts? {
+        Timestamp::At { secs, .. } => Some(((secs, content), ms)),
+        Timestamp::Infinity | Timestamp::NegativeInfinity => None,
+    }
+}
+
+/// What an event of one row image changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Entry {
+    /// The number of the event within the batch.
+    event: usize,
+    partition: Partition,
+    offset: Offset,
+    cell: Cell,
+    /// Milliseconds to add; below zero for what is taken back.
+    ms: i64,
+}
+
+/// The contributions of one write.
+#[derive(Debug, Clone)]
+pub struct WindowBatch {
+    max_records: usize,
+    events: usize,
+    /// One by one, for the case that a window has some of them already.
+    entries: Vec<Entry>,
+    /// Summed up, for all other cases.
+    cells: Cells,
+}
+
+impl WindowBatch {
+    pub(super) fn new(max_records: usize) -> Self {
+        Self { max_records, events: 0, entries: Vec::new(), cells: Cells::new() }
+    }
+
+    /// All contributions, by cell.
+    pub(super) fn cells(&self) -> &Cells {
+        &self.cells
+    }
+
+    /// The contributions of those events that `takes` says yes to, by cell.
+    pub(super) fn cells_of(&self, takes: impl Fn(Partition, Offset) -> bool) -> Cells {
+        sum(self.entries.iter().filter(|entry| takes(entry.partition, entry.offset)))
+    }
+}
+
+fn sum<'a>(entries: impl Iterator<Item = &'a Entry>) -> Cells {
+    let mut cells = Cells::new();
+    for entry in entries {
+        *cells.entry(entry.cell).or_default() += entry.ms;
+    }
+    cells
+}
+
+/// A duration that the column of the contract can't hold makes an event that is set aside and seen, not miscounted.
+fn check(row: Option<&EngagementRow<'_>>) -> Result<(), Refusal> {
+    match row.and_then(|row| row.duration_ms) {
+        Some(ms) if ms > MAX_DURATION_MS => Err(Refusal {
+            reason: format!("column `duration_ms`: {ms} is more than an int holds ({MAX_DURATION_MS})"),
+        }),
+        _ => Ok(()),
+    }
+}
+
+impl Batch for WindowBatch {
+    fn push(&mut self, event: &Event<'_>) -> Result<(), Refusal> {
+        let (before, after) = (event.change.before.as_ref(), event.change.after.as_ref());
+        check(before)?;
+        check(after)?;
+        for (row, sign) in [(before, -1), (after, 1)] {
+            if let Some((cell, ms)) = row.and_then(contribution) {
+                let Event { partition, offset, .. } = *event;
+                self.entries.push(Entry { event: self.events, partition, offset, cell, ms: sign * ms });
+                *self.cells.entry(cell).or_default() += sign * ms;
+            }
+        }
+        self.events += 1;
+        Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        self.events >= self.max_records || self.cells.len() >= MAX_CELLS
+    }
+
+    fn len(&self) -> usize {
+        self.events
+    }
+
+    fn split_off(&mut self, at: usize) -> Self {
+        let first = self.entries.partition_point(|entry| entry.event < at);
+        let mut entries = self.entries.split_off(first);
+        for entry in &mut entries {
+            entry.event -= at;
+        }
+        let events = self.events.saturating_sub(at);
+        self.events -= events;
+        self.cells = sum(self.entries.iter());
+        Self { max_records: self.max_records, events, cells: sum(entries.iter()), entries }
+    }
+}

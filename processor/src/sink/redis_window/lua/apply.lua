@@ -1,0 +1,47 @@
+
+-- Applies a batch and moves the positions of its partitions, by compare and set: all or nothing.
+--
+-- ARGV: prefix, incarnation believed in, number of spans, then
+--       a span:    position field, offset expected ('' for none), offset to move to
+--       a bucket:  second, number of cells, then a cell: member, milliseconds to add
+-- Answer: {'ok'}, {'gone'} (no such window, or another incarnation), {'held', offset or '' of each span}.
+local function main()
+    if lost or incarnation ~= ARGV[2] then
+        return {'gone'}
+    end
+    local spans, at = tonumber(ARGV[3]), 4
+    local fields, moves, expected = {}, {}, {}
+    for i = 1, spans do
+        fields[i], expected[i] = ARGV[at], ARGV[at + 1]
+        moves[2 * i - 1], moves[2 * i] = ARGV[at], ARGV[at + 2]
+        at = at + 3
+    end
+    local held, same = call('HMGET', positions, unpack(fields)), true
+    for i = 1, spans do
+        held[i] = held[i] or ''
+        same = same and held[i] == expected[i]
+    end
+    if not same then
+        return {'held', unpack(held)}
+    end
+
+    look_at_clock()
+    -- The first write is one that Redis refuses where memory is short: so it refuses the whole.
+    many('HSET', positions, moves)
+    begun = true
+    notice_missing_public()
+    while at <= #ARGV do
+        local second, cells = ARGV[at], tonumber(ARGV[at + 1])
+        local first, last = at + 2, at + 1 + 2 * cells
+        local seconds = tonumber(second)
+        if seconds > clock then
+            add(future, 'f:', second, ARGV, first, last)
+        elseif seconds >= low then
+            add(buckets, 'b:', second, ARGV, first, last)
+        end
+        at = last + 1
+    end
+    settle()
+    finish()
+    return {'ok'}
+end

@@ -1,0 +1,48 @@
+
+-- Says where the window stands, and creates it where there is none.
+--
+-- ARGV: prefix, incarnation to give if it is created, length in seconds, position field…
+-- Answer: {'ok', incarnation, offset or '' of each field}, {'more'} where it has to be called again,
+--         {'length', seconds} where the window is kept with another length.
+local PURGE = 1000
+
+-- Removes buckets of a former incarnation; answers whether all are gone.
+local function purge(index, kind)
+    local names = call('ZRANGE', index, 0, PURGE - 1)
+    for _, name in ipairs(names) do
+        call('UNLINK', prefix .. kind .. name)
+    end
+    many('ZREM', index, names)
+    return #names < PURGE
+end
+
+local function create()
+    call('HDEL', meta, 'incarnation')
+    local empty = purge(buckets, 'b:')
+    if not (purge(future, 'f:') and empty) then
+        return false
+    end
+    call('UNLINK', public, meta, positions, totals, buckets, future, draft)
+    incarnation = ARGV[2]
+    call('HSET', meta, 'incarnation', incarnation, 'length', ARGV[3], 'clock', time(), 'visible', 0,
+        'counts', count())
+    return true
+end
+
+local function main()
+    if lost then
+        if not create() then
+            return {'more'}
+        end
+    elseif length ~= tonumber(ARGV[3]) then
+        return {'length', length}
+    end
+    local answer = {'ok', incarnation}
+    if #ARGV > 3 then
+        local held = call('HMGET', positions, unpack(ARGV, 4))
+        for i = 1, #ARGV - 3 do
+            answer[i + 2] = held[i] or ''
+        end
+    end
+    return answer
+end

@@ -1,0 +1,149 @@
+-- A rolling window, kept by scripts alone. This part stands in front of each of them.
+--
+-- One window is one atomic unit in one hash slot. Of a window K these are the keys ({K} is K itself, where K has a
+-- hash tag of its own):
+--
+--   K                       what clients read: member -> total / 1000, totals above zero only; the one key with a TTL
+--   {K}:meta                incarnation  random id, given when the window is created
+--                           length       seconds that a contribution stays
+--                           clock        the latest second seen; never goes back
+--                           visible      how many totals are above zero
+--                           counts       how many fields and members the four companions below have
+--                           cursor       there while the public key is made again: "<scan>/<cursor>"
+--   {K}:positions           "<log>/<partition>" -> offset
+--   {K}:totals              member -> milliseconds, never zero
+--   {K}:buckets             "<incarnation>:<second>", scored by second: which buckets have cells
+--   {K}:future              the same of the buckets whose time has not come
+--   {K}:b:<incarnation>:<second>   a bucket: member -> milliseconds, never zero
+--   {K}:f:<incarnation>:<second>   a bucket whose time has not come
+--   {K}:draft               the public key in the making
+--
+-- What always holds, before and after every script:
+--   1. A total is the sum of its cells in all the buckets {K}:b:*, whatever the clock says.
+--   2. Cells of seconds after the clock are in {K}:f:*; no record adds to a bucket that has expired.
+--   3. The public key (or the draft, for what was scanned or touched) shows the totals above zero.
+-- So expiry and admission can go in pieces of any size: when nothing is due any more, the buckets are just those of
+-- the window, and by 1 the totals are too.
+--
+-- Numbers: Lua has doubles, exact up to 2^53 (285,000 years in milliseconds); sums are made by HINCRBY. A number goes
+-- to Redis with 17 digits, so total / 1000 arrives as the double nearest to the decimal.
+
+local public, meta, positions, totals, buckets, future, draft = unpack(KEYS)
+local prefix = ARGV[1]
+local call = redis.call
+
+-- Reading the size of each key also makes sure of its type, before anything is written.
+local function count()
+    local sizes = {call('HLEN', positions), call('HLEN', totals), call('ZCARD', buckets), call('ZCARD', future)}
+    return table.concat(sizes, ':')
+end
+
+local state = call('HMGET', meta, 'incarnation', 'length', 'clock', 'visible', 'counts', 'cursor')
+local incarnation, length = state[1], tonumber(state[2])
+local visible, cursor = tonumber(state[4]), state[6]
+-- A window is lost when its meta key is, or when another key was removed under it.
+local lost = not incarnation or state[5] ~= count()
+local shown = call('ZCARD', public)
+
+local clock, low = nil, nil
+local function look_at_clock()
+    clock = math.max(time(), tonumber(state[3]) or 0)
+    low = clock - (length or 0) -- the first second that has not expired
+end
+
+-- Whether something was written: from there on an error leaves the window torn, and it is given up (see the end).
+local begun = false
+
+-- Calls a command of many arguments in pieces that fit Lua's stack.
+local CHUNK = 1000
+local function many(command, key, list)
+    for from = 1, #list, CHUNK do
+        call(command, key, unpack(list, from, math.min(from + CHUNK - 1, #list)))
+    end
+end
+
+-- What a script changes in the totals, gathered by member, in the order of first touch.
+local delta, order = {}, {}
+local function gather(member, ms)
+    local sum = delta[member]
+    if not sum then
+        order[#order + 1] = member
+    end
+    delta[member] = (sum or 0) + ms
+end
+
+-- Brings totals and the public key up to what was gathered.
+local function settle()
+    local board = cursor and draft or public
+    local zero, show, hide = {}, {}, {}
+    for _, member in ipairs(order) do
+        local ms = delta[member]
+        if ms ~= 0 then
+            local total = call('HINCRBY', totals, member, ms)
+            local before = total - ms
+            if total == 0 then
+                zero[#zero + 1] = member
+            end
+            if total > 0 then
+                show[#show + 1] = total / 1000
+                show[#show + 1] = member
+            elseif before > 0 then
+                hide[#hide + 1] = member
+            end
+            visible = visible + (total > 0 and 1 or 0) - (before > 0 and 1 or 0)
+        end
+    end
+    delta, order = {}, {}
+    many('HDEL', totals, zero)
+    many('ZADD', board, show)
+    many('ZREM', board, hide)
+end
+
+-- Adds to the cells of one bucket: a list of member, milliseconds, …, from `first` to `last`.
+local function add(index, kind, second, list, first, last)
+    local name = incarnation .. ':' .. second
+    local key = prefix .. kind .. name
+    local zero = {}
+    for i = first, last, 2 do
+        local member, ms = list[i], list[i + 1]
+        if call('HINCRBY', key, member, ms) == 0 then
+            zero[#zero + 1] = member
+        end
+        if index == buckets then
+            gather(member, tonumber(ms))
+        end
+    end
+    many('HDEL', key, zero)
+    if #zero > 0 and call('EXISTS', key) == 0 then
+        call('ZREM', index, name)
+    else
+        call('ZADD', index, second, name)
+    end
+end
+
+-- The public key is not what it should be (removed by hand, expired while nobody kept it): it is made again, as a
+-- draft that takes its place when it is whole.
+local function notice_missing_public()
+    if not cursor and shown ~= visible then
+        call('UNLINK', draft)
+        cursor = '1/0'
+    end
+end
+
+-- The public key must not outlive those who keep it, nor 600 seconds.
+local MAX_TTL_MS = 600000
+local function finish()
+    local ttl = math.min(length * 1000, MAX_TTL_MS)
+    if not cursor and visible > 0 and call('PTTL', public) < ttl * 0.75 then
+        call('PEXPIRE', public, ttl)
+    end
+    local counts = count()
+    if clock ~= tonumber(state[3]) or visible ~= tonumber(state[4]) or counts ~= state[5] then
+        call('HSET', meta, 'clock', clock, 'visible', visible, 'counts', counts)
+    end
+    if cursor and cursor ~= state[6] then
+        call('HSET', meta, 'cursor', cursor)
+    elseif state[6] and not cursor then
+        call('HDEL', meta, 'cursor')
+    end
+end

@@ -1,0 +1,126 @@
+
+-- Moves the window on: takes out what has expired, takes in what has come due, makes the public key again where it is
+-- missing, each in pieces. Any number of instances may do so as often as they like.
+--
+-- ARGV: prefix, number of cells to handle at most (about: the last page is taken whole)
+-- Answer: {'ok', incarnation, 1 where more is due, else 0}, {'gone'} where the window is lost.
+local budget = tonumber(ARGV[2])
+
+-- Takes cells out of a bucket, up to the budget, and gives each to `use`. Answers whether the bucket is empty.
+-- A scan that starts over in the next call is right, since it takes away what it returns.
+local function take(key, use)
+    local from = '0'
+    repeat
+        local page = call('HSCAN', key, from, 'COUNT', budget)
+        from = page[1]
+        local members, cells = {}, page[2]
+        for i = 1, #cells, 2 do
+            members[#members + 1] = cells[i]
+            use(cells[i], cells[i + 1])
+        end
+        many('HDEL', key, members)
+        budget = budget - math.max(#members, 1)
+    until from == '0' or budget <= 0
+    return call('EXISTS', key) == 0
+end
+
+-- The oldest bucket of an index up to and including `last`: its name, its second and the key of its cells.
+local function oldest(index, kind, last)
+    local found = call('ZRANGEBYSCORE', index, '-inf', last, 'LIMIT', 0, 1)[1]
+    if found then
+        return found, string.match(found, ':(-?%d+)$'), prefix .. kind .. found
+    end
+end
+
+local function expire()
+    while budget > 0 do
+        local name, _, key = oldest(buckets, 'b:', low - 1)
+        if not name then
+            return
+        end
+        if call('EXISTS', key) == 0 then
+            error('ERR the cells of a bucket are missing: somebody removed ' .. key)
+        end
+        local empty = take(key, function(member, ms) gather(member, -tonumber(ms)) end)
+        if empty then
+            call('ZREM', buckets, name)
+        end
+    end
+end
+
+local function admit()
+    while budget > 0 do
+        local name, second, key = oldest(future, 'f:', clock)
+        if not name then
+            return
+        end
+        local empty = true
+        if tonumber(second) < low then
+            -- Came and went while nobody looked: it was never counted.
+            call('UNLINK', key)
+            budget = budget - 1
+        else
+            local cells = {}
+            empty = take(key, function(member, ms)
+                cells[#cells + 1] = member
+                cells[#cells + 1] = ms
+            end)
+            add(buckets, 'b:', second, cells, 1, #cells)
+        end
+        if empty then
+            call('ZREM', future, name)
+        end
+    end
+end
+
+-- Goes on with the draft. A member that is there from beginning to end is met by the scan; one that changes meanwhile
+-- is written to the draft by whoever changes it. A cursor from before a restart of Redis may miss members: then the
+-- numbers differ, and the scan begins again, a few times at most.
+local MAX_SCANS = 3
+local function redraft()
+    local scans, from = string.match(cursor, '^(%d+)/(%d+)$')
+    local page = call('HSCAN', totals, from, 'COUNT', budget)
+    local show = {}
+    for i = 1, #page[2], 2 do
+        local total = tonumber(page[2][i + 1])
+        if total > 0 then
+            show[#show + 1] = total / 1000
+            show[#show + 1] = page[2][i]
+        end
+    end
+    many('ZADD', draft, show)
+    budget = budget - #page[2] / 2
+    if page[1] ~= '0' then
+        cursor = scans .. '/' .. page[1]
+    elseif call('ZCARD', draft) == visible then
+        call('UNLINK', public)
+        if visible > 0 then
+            call('RENAME', draft, public)
+        end
+        cursor = false
+    elseif tonumber(scans) < MAX_SCANS then
+        call('UNLINK', draft)
+        cursor = tonumber(scans) + 1 .. '/0'
+    else
+        error('ERR the totals do not agree with their number: somebody changed ' .. totals)
+    end
+end
+
+local function main()
+    if lost then
+        return {'gone'}
+    end
+    -- A write that changes nothing, of a kind that Redis takes also where memory is short: what follows frees some.
+    call('HDEL', meta, '')
+    begun = true
+    look_at_clock()
+    notice_missing_public()
+    expire()
+    admit()
+    settle()
+    if cursor and budget > 0 then
+        redraft()
+    end
+    finish()
+    return {'ok', incarnation, (budget <= 0 or cursor) and 1 or 0}
+end

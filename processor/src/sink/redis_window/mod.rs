@@ -1,0 +1,281 @@
+//! The Redis sink: rolling windows, each a plain sorted set with the sums of the last minutes.
+//!
+//! A window is one atomic unit: the public key that clients read and its companions in the same hash slot, changed by
+//! scripts alone (`lua/`, where the head of `prelude.lua` names every key). A script applies a batch *and* moves the
+//! positions of the batch's partitions, by compare and set: so what was written is never in doubt.
+//!
+//! # Why an effect happens once
+//!
+//! * A write names, for each partition, the position it expects. Redis compares, and applies all or nothing. Whoever
+//!   comes second, be it this worker after a lost answer or a zombie, is refused and told what is held; what
+//!   lies below is then left out. Nothing is ever added twice.
+//! * A window that stands further back than a write begins, or holds nothing, refuses it: the lane goes back. Nothing is
+//!   ever left out. Only a partition that the window itself said to hold nothing of may get a first position, once.
+//! * Every window has an *incarnation*, a random id given when it is created. A write names the one it believes in, so a
+//!   Redis that was emptied, also one that others have begun to fill again, is never taken for the one before. The
+//!   [`Ticker`] notices it while nothing is written.
+//! * Windows of one lane are independent of each other: each holds positions of its own, and the lane goes back to the
+//!   lowest.
+//!
+//! # Why the sums are right
+//!
+//! A contribution sits in the bucket of its second. A total is at any time the sum of its cells in all buckets that
+//! count; expiry and admission move whole cells, in pieces of any size, and no record reaches a bucket that has
+//! expired. So when nothing is due, the totals are those of the window. [`encode`] says what a row contributes.
+
+mod belief;
+mod client;
+mod config;
+mod encode;
+mod error;
+mod script;
+mod ticker;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::{Settings, SettingsError, Window};
+pub use encode::WindowBatch;
+pub use ticker::{Seen, Standing, Ticker};
+
+use self::belief::{Belief, Plan, field};
+use self::client::Client;
+use self::error::paused;
+use self::script::{Answer, Keys, SCRIPTS, Scripts};
+use crate::position::{Held, LogId, Partition, Positions, Spans};
+use crate::sink::{Class, Sink, SinkError, Write, Written};
+use redis::Cmd;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+/// How often a write is tried anew in one call because somebody else moved the same positions. Two owners of a partition
+/// meet for the moment of a rebalance only.
+const MAX_ROUNDS: usize = 8;
+
+/// How often a window is asked to open in one call: each time it clears away a thousand buckets of a former incarnation.
+const MAX_OPENINGS: usize = 10_000;
+
+/// The windows of one lane, as one worker writes to them.
+pub struct RedisWindow {
+    windows: Vec<Unit>,
+    client: Client,
+    scripts: &'static Scripts,
+    seen: watch::Receiver<Seen>,
+    max_records: usize,
+}
+
+/// One window.
+struct Unit {
+    window: Window,
+    keys: Keys,
+    belief: Belief,
+}
+
+/// How a write ended for one window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    Applied,
+    Behind,
+}
+
+impl RedisWindow {
+    /// A sink for the windows of `settings`; connects when it is first used. `seen` is what a [`Ticker`] of the same
+    /// settings tells.
+    pub fn new(settings: &Settings, seen: watch::Receiver<Seen>) -> Self {
+        Self::with(settings, seen, &SCRIPTS)
+    }
+
+    fn with(settings: &Settings, seen: watch::Receiver<Seen>, scripts: &'static Scripts) -> Self {
+        let unit = |window: &Window| Unit {
+            window: window.clone(),
+            keys: Keys::of(window),
+            belief: Belief::default(),
+        };
+        let windows = settings.windows.iter().map(unit).collect();
+        Self { windows, client: Client::new(settings), scripts, seen, max_records: settings.max_records }
+    }
+
+    /// Waits until a window turns out to be another one than this worker believes in: lost, or made anew by somebody
+    /// else. Then [`Sink::positions`] is to be asked for all partitions. Can be dropped at any time; never done where the
+    /// ticker has ended.
+    pub async fn disturbed(&mut self) {
+        while self.seen.changed().await.is_ok() {
+            let seen = self.seen.borrow_and_update();
+            let other = |(unit, standing): (&Unit, &Standing)| match (unit.belief.incarnation(), standing) {
+                (Some(_), Standing::Gone) => true,
+                (Some(believed), Standing::Here(is)) => believed != is,
+                (None, _) | (_, Standing::Unknown) => false,
+            };
+            if self.windows.iter().zip(&seen.windows).any(other) {
+                return;
+            }
+        }
+        std::future::pending().await
+    }
+
+    async fn open(&mut self, log: &LogId, partitions: &[Partition]) -> Result<(), SinkError> {
+        let fields: Vec<_> = partitions.iter().map(|partition| field(log, *partition)).collect();
+        let mut waiting: Vec<usize> = (0..self.windows.len()).collect();
+        for _ in 0..MAX_OPENINGS {
+            let script = &self.scripts.open;
+            let call = |unit: &Unit| {
+                unit.keys.open(script, &new_incarnation(), unit.window.length_s(), &fields)
+            };
+            let calls = pick(&self.windows, &waiting).map(call).collect();
+            let answers = self.client.run(script, calls).await?;
+            let mut again = Vec::new();
+            for (index, answer) in waiting.iter().zip(answers) {
+                let Some(unit) = self.windows.get_mut(*index) else { continue };
+                match Answer::read(answer) {
+                    Some(Answer::Opened { incarnation, held }) => {
+                        unit.belief.opened(incarnation, log, partitions.iter().copied().zip(held));
+                    }
+                    Some(Answer::Again) => again.push(*index),
+                    Some(Answer::OtherLength(length_s)) => {
+                        return Err(other_length(self.client.address(), &unit.window, length_s));
+                    }
+                    _ => return Err(unknown_answer(self.client.address())),
+                }
+            }
+            waiting = again;
+            if waiting.is_empty() {
+                return Ok(());
+            }
+        }
+        Err(contended(self.client.address(), "clearing away a former window takes too long"))
+    }
+
+    /// The lowest position over the windows; a partition that one of them holds nothing of is missing.
+    fn lowest(&self, partitions: impl Iterator<Item = Partition>) -> Positions {
+        let lowest = |partition: Partition| {
+            let held = self.windows.iter().map(|unit| unit.belief.held(partition));
+            held.reduce(|one, other| Some(one?.min(other?))).flatten().map(|offset| (partition, offset))
+        };
+        partitions.filter_map(lowest).collect()
+    }
+
+    /// Writes to every window that has not ended yet; answers how each one ended, if it did.
+    async fn round(
+        &mut self,
+        write: &Write<'_, WindowBatch>,
+        ended: &mut [Option<Ended>],
+    ) -> Result<(), SinkError> {
+        let script = &self.scripts.apply;
+        let mut sent: Vec<(usize, Plan)> = Vec::new();
+        let mut calls: Vec<Cmd> = Vec::new();
+        for (index, (unit, ended)) in self.windows.iter().zip(ended.iter_mut()).enumerate() {
+            match unit.belief.incarnation() {
+                _ if ended.is_some() => {}
+                None => *ended = Some(Ended::Behind),
+                Some(incarnation) => {
+                    let plan = unit.belief.plan(write.log, write.spans);
+                    calls.push(call(unit, script, incarnation, &plan, write.batch));
+                    sent.push((index, plan));
+                }
+            }
+        }
+        if calls.is_empty() {
+            return Ok(());
+        }
+        let answers = self.client.run(script, calls).await?;
+        for ((index, plan), answer) in sent.into_iter().zip(answers) {
+            let (Some(unit), Some(ended)) = (self.windows.get_mut(index), ended.get_mut(index)) else { continue };
+            *ended = match Answer::read(answer) {
+                Some(Answer::Applied) => {
+                    unit.belief.moved(write.log, write.spans, &plan);
+                    Some(Ended::Applied)
+                }
+                Some(Answer::Held(held)) => {
+                    unit.belief.refused(write.log, write.spans, &held).then_some(Ended::Behind)
+                }
+                Some(Answer::Gone) => {
+                    unit.belief.gone();
+                    Some(Ended::Behind)
+                }
+                _ => return Err(unknown_answer(self.client.address())),
+            };
+        }
+        Ok(())
+    }
+}
+
+impl Sink for RedisWindow {
+    type Batch = WindowBatch;
+
+    const KIND: &'static str = "redis";
+
+    const WANTS_CONTENT: bool = false;
+
+    fn batch(&self) -> WindowBatch {
+        WindowBatch::new(self.max_records)
+    }
+
+    async fn positions(&mut self, log: &LogId, partitions: &[Partition]) -> Result<Held, SinkError> {
+        // What the ticker saw up to here is settled by asking; what it sees from here on is news.
+        self.seen.mark_unchanged();
+        self.open(log, partitions).await?;
+        Ok(Held::At(self.lowest(partitions.iter().copied())))
+    }
+
+    async fn write(&mut self, write: Write<'_, WindowBatch>) -> Result<Written, SinkError> {
+        if write.spans.is_empty() {
+            return Ok(Written::Durable { rejected: Vec::new() });
+        }
+        let mut ended = vec![None; self.windows.len()];
+        for _ in 0..MAX_ROUNDS {
+            self.round(&write, &mut ended).await?;
+            if ended.iter().all(|ended| *ended == Some(Ended::Applied)) {
+                return Ok(Written::Durable { rejected: Vec::new() });
+            }
+            if ended.iter().all(Option::is_some) {
+                return Ok(Written::Behind(Held::At(self.lowest(partitions_of(write.spans)))));
+            }
+        }
+        Err(contended(self.client.address(), "somebody else keeps moving the same positions"))
+    }
+}
+
+fn partitions_of(spans: &Spans) -> impl Iterator<Item = Partition> {
+    spans.iter().map(|span| span.partition)
+}
+
+fn pick<'a>(windows: &'a [Unit], indices: &'a [usize]) -> impl Iterator<Item = &'a Unit> {
+    indices.iter().filter_map(|index| windows.get(*index))
+}
+
+/// The call that writes a batch to a window, without what the window has.
+fn call(unit: &Unit, script: &script::Script, incarnation: &str, plan: &Plan, batch: &WindowBatch) -> Cmd {
+    if plan.has.is_empty() {
+        return unit.keys.apply(script, incarnation, &plan.moves, batch.cells());
+    }
+    let takes = |partition, offset| plan.has.get(&partition).is_none_or(|has| offset >= *has);
+    unit.keys.apply(script, incarnation, &plan.moves, &batch.cells_of(takes))
+}
+
+/// An id that no other window ever had: 64 random bits.
+fn new_incarnation() -> String {
+    let (id, _) = Uuid::new_v4().as_u64_pair();
+    format!("{id:016x}")
+}
+
+fn unknown_answer(address: &str) -> SinkError {
+    paused(address, "a script was answered in an unknown way", "look for another program that uses the keys")
+}
+
+fn other_length(address: &str, window: &Window, length_s: i64) -> SinkError {
+    let problem = format!(
+        "the window `{}` is kept there with a length of {length_s} s, the configuration says {} s",
+        window.key(),
+        window.length_s()
+    );
+    paused(address, problem, "give the window of another length another key, or remove the key and its companions")
+}
+
+fn contended(address: &str, problem: &str) -> SinkError {
+    SinkError {
+        class: Class::Retry { after: None },
+        message: format!("redis at {address}: {problem}"),
+        remedy: None,
+        source: None,
+    }
+}

@@ -1,0 +1,204 @@
+//! The scripts that keep a window, their arguments and their answers. The keys and what holds of them are told at the
+//! head of `lua/prelude.lua`.
+
+use super::config::Window;
+use super::encode::Cells;
+use crate::position::Offset;
+use redis::{Cmd, RedisResult, Value};
+use std::sync::LazyLock;
+use uuid::Uuid;
+
+/// A script as Redis knows it: by the hash of its text, which is its version too.
+#[derive(Debug)]
+pub(super) struct Script {
+    pub(super) code: String,
+    pub(super) hash: String,
+}
+
+impl Script {
+    fn new(code: &str) -> Self {
+        Self { code: code.to_owned(), hash: redis::Script::new(code).get_hash().to_owned() }
+    }
+}
+
+/// All of them, of one version.
+#[derive(Debug)]
+pub(super) struct Scripts {
+    /// Says where a window stands; creates it where there is none.
+    pub(super) open: Script,
+    /// Applies a batch.
+    pub(super) apply: Script,
+    /// Moves the window on.
+    pub(super) tick: Script,
+}
+
+macro_rules! script {
+    ($body:literal) => {
+        concat!(
+            include_str!("lua/clock.lua"),
+            include_str!("lua/prelude.lua"),
+            include_str!($body),
+            include_str!("lua/epilogue.lua")
+        )
+    };
+}
+
+/// The scripts in use.
+pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts::edited(str::to_owned));
+
+impl Scripts {
+    fn edited(edit: impl Fn(&str) -> String) -> Self {
+        Self {
+            open: Script::new(&edit(script!("lua/open.lua"))),
+            apply: Script::new(&edit(script!("lua/apply.lua"))),
+            tick: Script::new(&edit(script!("lua/tick.lua"))),
+        }
+    }
+
+    /// The same scripts with another clock; what production runs has no such door.
+    #[cfg(test)]
+    pub(super) fn with_clock(clock: &str) -> Self {
+        let original = include_str!("lua/clock.lua");
+        Self::edited(|code| {
+            assert!(code.starts_with(original), "the clock stands in front");
+            code.replacen(original, clock, 1)
+        })
+    }
+}
+
+/// The names of a window's keys.
+#[derive(Debug, Clone)]
+pub(super) struct Keys {
+    prefix: String,
+    all: [String; 7],
+}
+
+impl Keys {
+    pub(super) fn of(window: &Window) -> Self {
+        let prefix = window.prefix();
+        let companion = |name: &str| format!("{prefix}{name}");
+        let all = [
+            window.key().to_owned(),
+            companion("meta"),
+            companion("positions"),
+            companion("totals"),
+            companion("buckets"),
+            companion("future"),
+            companion("draft"),
+        ];
+        Self { prefix, all }
+    }
+
+    fn call(&self, script: &Script) -> Cmd {
+        let mut cmd = redis::cmd("EVALSHA");
+        cmd.arg(&script.hash).arg(self.all.len()).arg(&self.all).arg(&self.prefix);
+        cmd
+    }
+
+    pub(super) fn open(&self, script: &Script, incarnation: &str, length_s: u32, fields: &[String]) -> Cmd {
+        let mut cmd = self.call(script);
+        cmd.arg(incarnation).arg(length_s).arg(fields);
+        cmd
+    }
+
+    pub(super) fn tick(&self, script: &Script, budget: u32) -> Cmd {
+        let mut cmd = self.call(script);
+        cmd.arg(budget);
+        cmd
+    }
+
+    pub(super) fn apply(&self, script: &Script, incarnation: &str, moves: &[Move], cells: &Cells) -> Cmd {
+        let mut cmd = self.call(script);
+        cmd.arg(incarnation).arg(moves.len());
+        for Move { field, expected, to } in moves {
+            cmd.arg(field);
+            match expected {
+                Some(offset) => cmd.arg(*offset),
+                None => cmd.arg(""),
+            };
+            cmd.arg(*to);
+        }
+        let cells: Vec<_> = cells.iter().filter(|(_, ms)| **ms != 0).collect();
+        let mut text = Uuid::encode_buffer();
+        for bucket in cells.chunk_by(|((one, _), _), ((other, _), _)| one == other) {
+            if let Some(((second, _), _)) = bucket.first() {
+                cmd.arg(*second).arg(bucket.len());
+            }
+            for ((_, content), ms) in bucket {
+                cmd.arg(&*content.hyphenated().encode_lower(&mut text)).arg(**ms);
+            }
+        }
+        cmd
+    }
+}
+
+/// A position to move, by compare and set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Move {
+    /// The field that holds it.
+    pub(super) field: String,
+    /// What it must hold; none where it must hold nothing.
+    pub(super) expected: Option<Offset>,
+    /// What it holds afterwards.
+    pub(super) to: Offset,
+}
+
+/// What a script answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// Done (of `apply`).
+    Applied,
+    /// The window is there, and holds this (of `open`).
+    Opened { incarnation: String, held: Vec<Option<Offset>> },
+    /// Done, and whether more is due (of `tick`).
+    Ticked { incarnation: String, more: bool },
+    /// Call again (of `open`).
+    Again,
+    /// Nothing done: what is held is not what was expected.
+    Held(Vec<Option<Offset>>),
+    /// Nothing done: there is no such window, or another incarnation of it.
+    Gone,
+    /// Nothing done: the window is kept with another length, in seconds.
+    OtherLength(i64),
+}
+
+impl Answer {
+    /// Reads a script's answer; `None` is none that a script of ours gives.
+    pub(super) fn read(value: Value) -> Option<Self> {
+        let Value::Array(items) = value else {
+            return None;
+        };
+        let mut items = items.into_iter();
+        let kind: String = redis::from_redis_value(items.next()?).ok()?;
+        Some(match kind.as_str() {
+            "gone" => Self::Gone,
+            "more" => Self::Again,
+            "held" => Self::Held(offsets(items)?),
+            "length" => Self::OtherLength(redis::from_redis_value(items.next()?).ok()?),
+            "ok" => match items.next() {
+                None => Self::Applied,
+                Some(incarnation) => Self::told(redis::from_redis_value(incarnation).ok()?, items)?,
+            },
+            _ => return None,
+        })
+    }
+
+    fn told(incarnation: String, items: std::vec::IntoIter<Value>) -> Option<Self> {
+        match items.as_slice() {
+            [Value::Int(more)] => Some(Self::Ticked { incarnation, more: *more != 0 }),
+            _ => Some(Self::Opened { incarnation, held: offsets(items)? }),
+        }
+    }
+}
+
+/// Offsets as a hash holds them: text, empty where there is none.
+fn offsets(values: impl Iterator<Item = Value>) -> Option<Vec<Option<Offset>>> {
+    let offset = |value: Value| -> Option<Option<Offset>> {
+        let text: RedisResult<String> = redis::from_redis_value(value).map_err(Into::into);
+        match text.ok()?.as_str() {
+            "" => Some(None),
+            text => text.parse().ok().map(Some),
+        }
+    };
+    values.map(offset).collect()
+}

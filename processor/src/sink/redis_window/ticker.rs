@@ -1,0 +1,173 @@
+//! The ticker: moves the windows on, with or without traffic, and notices a window that is gone.
+//!
+//! Every instance runs one for each lane. A tick changes nothing that is not due, so any number of them does no harm,
+//! and one is enough.
+
+use super::client::Client;
+use super::config::Settings;
+use super::error::paused;
+use super::script::{Answer, Keys, SCRIPTS, Scripts};
+use crate::sink::SinkError;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+/// Between two ticks. A contribution leaves at the first tick after its second has left: within 1.2 s.
+const INTERVAL: Duration = Duration::from_millis(200);
+
+/// How many cells a tick handles: below two milliseconds of Redis.
+const BUDGET: u32 = 1000;
+
+/// The longest wait between two attempts to reach Redis.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// What the ticker last saw of a window.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// Not looked at yet.
+    Unknown,
+    /// There is none: never created, or lost.
+    Gone,
+    /// It is there, in this incarnation.
+    Here(String),
+}
+
+/// What the ticker last saw.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// Whether Redis answered the last tick.
+    pub reachable: bool,
+    /// What it saw of each window, in the order of the settings; kept while Redis is out of reach.
+    pub windows: Vec<Standing>,
+}
+
+/// Moves the windows of one lane on.
+pub struct Ticker {
+    windows: Vec<(String, Keys)>,
+    client: Client,
+    scripts: &'static Scripts,
+    budget: u32,
+    seen: watch::Sender<Seen>,
+    /// The class of failure last logged, so that a state is logged once.
+    failing: Option<String>,
+}
+
+impl Ticker {
+    /// A ticker for the windows of `settings`, and where it tells what it sees (see
+    /// [`RedisWindow::new`](super::RedisWindow::new)).
+    pub fn new(settings: &Settings) -> (Self, watch::Receiver<Seen>) {
+        Self::with(settings, &SCRIPTS, BUDGET)
+    }
+
+    pub(super) fn with(
+        settings: &Settings,
+        scripts: &'static Scripts,
+        budget: u32,
+    ) -> (Self, watch::Receiver<Seen>) {
+        let windows: Vec<_> =
+            settings.windows.iter().map(|window| (window.key().to_owned(), Keys::of(window))).collect();
+        let unknown = Seen { reachable: false, windows: vec![Standing::Unknown; windows.len()] };
+        let (sender, seen) = watch::channel(unknown);
+        let client = Client::new(settings);
+        (Self { windows, client, scripts, budget, seen: sender, failing: None }, seen)
+    }
+
+    /// Ticks until `stop` is done.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) {
+        tokio::select! {
+            () = stop => {}
+            () = self.keep() => {}
+        }
+    }
+
+    async fn keep(&mut self) {
+        let mut due = interval(INTERVAL);
+        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut wait = INTERVAL;
+        loop {
+            due.tick().await;
+            match self.catch_up().await {
+                Ok(()) => {
+                    self.recovered().await;
+                    wait = INTERVAL;
+                }
+                Err(error) => {
+                    self.failed(&error);
+                    sleep(wait).await;
+                    wait = LONGEST_WAIT.min(wait * 2);
+                }
+            }
+        }
+    }
+
+    /// Ticks until nothing more is due.
+    async fn catch_up(&mut self) -> Result<(), SinkError> {
+        while self.tick().await? {
+            // Others who want Redis, or this thread, come in between.
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
+    /// One tick of every window, in one round trip. Answers whether more is due.
+    pub(super) async fn tick(&mut self) -> Result<bool, SinkError> {
+        let script = &self.scripts.tick;
+        let calls = self.windows.iter().map(|(_, keys)| keys.tick(script, self.budget)).collect();
+        let mut windows = Vec::with_capacity(self.windows.len());
+        let mut due = false;
+        for answer in self.client.run(script, calls).await? {
+            windows.push(match Answer::read(answer) {
+                Some(Answer::Ticked { incarnation, more }) => {
+                    due |= more;
+                    Standing::Here(incarnation)
+                }
+                Some(Answer::Gone) => Standing::Gone,
+                _ => {
+                    let problem = "a tick was answered in an unknown way";
+                    return Err(paused(self.client.address(), problem, "look for another program that uses the keys"));
+                }
+            });
+        }
+        self.tell(Seen { reachable: true, windows });
+        Ok(due)
+    }
+
+    fn tell(&self, new: Seen) {
+        self.seen.send_if_modified(|seen| {
+            let changed = *seen != new;
+            if changed {
+                for ((key, _), (was, is)) in self.windows.iter().zip(seen.windows.iter().zip(&new.windows)) {
+                    log_change(key, was, is);
+                }
+                *seen = new;
+            }
+            changed
+        });
+    }
+
+    fn failed(&mut self, error: &SinkError) {
+        let state = format!("{:?} {:?}", error.class, error.remedy);
+        if self.failing.as_ref() != Some(&state) {
+            let remedy = error.remedy.unwrap_or("it is tried again");
+            tracing::warn!(%error, remedy, "the windows in redis are not kept");
+            self.failing = Some(state);
+        }
+        self.seen.send_if_modified(|seen| std::mem::replace(&mut seen.reachable, false));
+    }
+
+    async fn recovered(&mut self) {
+        if self.failing.take().is_some() {
+            tracing::info!(redis = self.client.address(), "the windows in redis are kept again");
+        }
+    }
+}
+
+fn log_change(key: &str, was: &Standing, is: &Standing) {
+    match (was, is) {
+        (Standing::Here(_), Standing::Gone) => tracing::warn!(key, "a window is gone from redis"),
+        (Standing::Here(_), Standing::Here(_)) if was != is => {
+            tracing::warn!(key, "a window in redis was made anew");
+        }
+        _ => {}
+    }
+}

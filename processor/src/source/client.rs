@@ -1,0 +1,69 @@
+//! How we speak to Kafka: the settings that the guarantees rest on, each with its reason.
+
+use rdkafka::ClientConfig;
+use std::collections::BTreeMap;
+
+/// Where Kafka is and how to reach it.
+#[derive(Debug, Clone)]
+pub struct Cluster {
+    /// `host:port,…`.
+    pub brokers: String,
+    /// Further librdkafka properties (security and the like), as the user gave them.
+    pub properties: BTreeMap<String, String>,
+}
+
+/// The bytes that librdkafka may fetch ahead for one lane, over all its workers.
+const FETCH_AHEAD_KIB: usize = 8 * 1024;
+
+impl Cluster {
+    /// The settings that every client shares.
+    pub fn client(&self, name: &str) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        for (key, value) in &self.properties {
+            config.set(key, value);
+        }
+        config
+            .set("bootstrap.servers", &self.brokers)
+            .set("client.id", name)
+            .set("allow.auto.create.topics", "false")
+            .set("socket.nagle.disable", "true")
+            .set("socket.keepalive.enable", "true")
+            .set("log.connection.close", "false")
+            // A broker that comes back is found within a second, not within the default ten.
+            .set("reconnect.backoff.ms", "50")
+            .set("reconnect.backoff.max.ms", "1000")
+            // A topic that is made, or made again, is noticed soon.
+            .set("topic.metadata.refresh.interval.ms", "10000");
+        config
+    }
+
+    /// A consumer that reads committed records only and never begins anywhere by itself.
+    pub fn reader(&self, name: &str, fetch_ahead_kib: usize) -> ClientConfig {
+        let mut config = self.client(name);
+        config
+            .set("isolation.level", "read_committed")
+            .set("auto.offset.reset", "error")
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("enable.partition.eof", "false")
+            // Whenever its queue is full librdkafka stops fetching for this long; its default is a second.
+            .set("fetch.queue.backoff.ms", "2")
+            .set("fetch.error.backoff.ms", "100")
+            .set("queued.min.messages", "20000")
+            .set("queued.max.messages.kbytes", fetch_ahead_kib.max(64).to_string());
+        config
+    }
+
+    /// A member of a lane's consumer group; `workers` is how many of them this process runs.
+    pub fn member(&self, group: &str, name: &str, workers: usize) -> ClientConfig {
+        let mut config = self.reader(name, FETCH_AHEAD_KIB / workers.max(1));
+        config
+            .set("group.id", group)
+            // Eager: commits of a cooperative member can reach partitions that it no longer owns.
+            .set("partition.assignment.strategy", "range")
+            // A killed instance's partitions move after this long.
+            .set("session.timeout.ms", "6000")
+            .set("heartbeat.interval.ms", "500");
+        config
+    }
+}
