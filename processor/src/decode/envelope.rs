@@ -97,11 +97,11 @@ pub fn decode(value: Option<&[u8]>) -> Result<Decoded<'_>, DecodeError> {
         return Err(DecodeError::Empty);
     }
     let outer = parse(bytes)?;
-    match outer.payload {
-        // With the converter's schema the message itself is the payload; a null payload is a tombstone in that dress.
+    // With the converter's schema the message itself is the payload; a null payload is a tombstone in that dress.
+    match outer.payload.filter(|_| outer.op.is_none()) {
         Some(payload) if payload.get() == "null" => Ok(Decoded::Without(WithoutEffect::Tombstone)),
-        Some(payload) if outer.op.is_none() => classify(parse(payload.get().as_bytes())?),
-        _ => classify(outer),
+        Some(payload) => classify(parse(payload.get().as_bytes())?),
+        None => classify(outer),
     }
 }
 
@@ -116,6 +116,10 @@ fn parse(bytes: &[u8]) -> Result<Envelope<'_>, DecodeError> {
 
 fn classify(envelope: Envelope<'_>) -> Result<Decoded<'_>, DecodeError> {
     let Some(Text(op)) = envelope.op else {
+        // A row without an operation is a damaged change, whatever else it looks like.
+        if envelope.before.is_some() || envelope.after.is_some() {
+            return Err(DecodeError::NotDebezium("it has no `op`"));
+        }
         return match (envelope.status, envelope.ts_ms) {
             (Some(Text(status)), _) if status == "BEGIN" || status == "END" => {
                 Ok(Decoded::Without(WithoutEffect::Transaction))

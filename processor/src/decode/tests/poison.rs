@@ -44,6 +44,12 @@ fn poison_is_refused_with_a_reason() {
         (r#"{"payload":7}"#.to_owned(), "no object"),
         (r#"{"payload":["c"]}"#.to_owned(), "no object"),
         (r#"{"status":"PAUSED","ts_ms":1}"#.to_owned(), "no `op`"),
+        (r#"{"after":{"id":1},"ts_ms":1}"#.to_owned(), "no `op`"),
+        (
+            r#"{"before":{"id":1},"status":"END","ts_ms":1}"#.to_owned(),
+            "no `op`",
+        ),
+        (r#"{"op":"c","payload":null}"#.to_owned(), "no `source`"),
         (r#"{"op":7}"#.to_owned(), "not the JSON"),
         (r#"{"op":"c"}"#.to_owned(), "no `source`"),
         (r#"{"op":"c","source":{}}"#.to_owned(), "not the JSON"),
