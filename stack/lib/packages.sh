@@ -38,8 +38,8 @@ offered() {
     printf '%s' "${1%%|*}"
 }
 
-# install_all [--yes]
-install_all() {
+# install_packages [--yes]
+install_packages() {
     local missing command package purpose
     missing=$(missing_packages)
     if [[ -n $missing ]]; then
@@ -51,8 +51,6 @@ install_all() {
         if [[ ${1:-} != --yes && -t 0 ]]; then ask "Install these Debian packages?" || die "nothing was installed"; fi
         as_root_install "$missing"
     fi
-    need_java
-    need_jars
 }
 
 # as_root_install MISSING: runs install_packages as root, in a process of its own (for its traps, and for sudo)
