@@ -1,0 +1,153 @@
+//! The one thread that writes: takes all that waits, commits it as one, answers each.
+
+use std::{
+    fs::File,
+    io,
+    path::PathBuf,
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::{OpenError, StoreError, Stored, ledger::Ledger, live::Live};
+use crate::{cause::describe, clock::now_us, event::Event};
+
+/// The most events of one transaction: it takes some 200 ms, which is what the last to join waits at worst.
+const MAX_GROUP_EVENTS: usize = 20_000;
+/// How often the writer looks after itself while nothing comes: counts what was not believed, moves the log, tries
+/// whether a fault is over.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// A batch that waits to be durable.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub events: Vec<Event>,
+    /// Events of the batch that were refused.
+    pub rejected: i64,
+    /// Dropped unanswered only when the writer ends.
+    pub answer: oneshot::Sender<Result<Stored, StoreError>>,
+    /// Freed with the job: the server bounds what is queued by it.
+    #[expect(dead_code, reason = "held, not read")]
+    pub budget: Option<OwnedSemaphorePermit>,
+}
+
+struct Writer {
+    path: PathBuf,
+    /// `None` after a fault, until the store can be opened and written again.
+    ledger: Option<Ledger>,
+    live: Arc<Live>,
+    /// Whether something was written since the log was last moved while idle.
+    dirty: bool,
+}
+
+/// Starts the thread; it ends once every sender of the queue is gone and all is written.
+pub(super) fn spawn(
+    path: PathBuf,
+    lock: File,
+    ledger: Ledger,
+    queue: Receiver<Job>,
+    live: Arc<Live>,
+) -> io::Result<JoinHandle<()>> {
+    let mut writer = Writer {
+        path,
+        ledger: Some(ledger),
+        live,
+        dirty: true,
+    };
+    thread::Builder::new()
+        .name("store-writer".to_owned())
+        .spawn(move || {
+            writer.run(&queue);
+            drop(writer);
+            drop(lock);
+        })
+}
+
+impl Writer {
+    fn run(&mut self, queue: &Receiver<Job>) {
+        loop {
+            match queue.recv_timeout(IDLE) {
+                Ok(first) => self.write(gather(first, queue)),
+                Err(RecvTimeoutError::Timeout) => self.idle(),
+                Err(RecvTimeoutError::Disconnected) => return self.idle(),
+            }
+        }
+    }
+
+    fn write(&mut self, jobs: Vec<Job>) {
+        self.dirty = true;
+        match self.commit(&jobs) {
+            // Nobody may be waiting any more: the sender will ask again and be told "duplicate".
+            Ok(stored) => jobs
+                .into_iter()
+                .zip(stored)
+                .for_each(|(job, stored)| drop(job.answer.send(Ok(stored)))),
+            Err(error) => jobs
+                .into_iter()
+                .for_each(|job| drop(job.answer.send(Err(error.clone())))),
+        }
+    }
+
+    fn commit(&mut self, jobs: &[Job]) -> Result<Vec<Stored>, StoreError> {
+        let invalid = self.live.uncounted_invalid_signatures();
+        let faulty = self.ledger.is_none();
+        let mut ledger = match self.ledger.take() {
+            Some(ledger) => ledger,
+            None => Ledger::open(&self.path).map_err(|error| unavailable(&error))?,
+        };
+        let committed = ledger.commit(jobs, invalid, now_us()).map_err(|source| {
+            let error = OpenError::of(&self.path, source);
+            if !faulty {
+                tracing::error!(
+                    error = describe(&error),
+                    "nothing is accepted until the store can be written"
+                );
+            }
+            unavailable(&error)
+        })?;
+        if faulty {
+            tracing::info!("the store can be written again");
+        }
+        self.live.committed(
+            ledger.counters().clone(),
+            &committed.committed_at_us,
+            invalid,
+            now_us(),
+        );
+        self.ledger = Some(ledger);
+        Ok(committed.stored)
+    }
+
+    fn idle(&mut self) {
+        if self.ledger.is_none() || self.live.uncounted_invalid_signatures() > 0 {
+            // A failure is logged where it began, and told to whoever asks.
+            let _ = self.commit(&[]);
+        }
+        if let Some(ledger) = self.ledger.as_ref().filter(|_| self.dirty) {
+            self.dirty = false;
+            if let Err(error) = ledger.checkpoint() {
+                tracing::debug!(%error, "the log could not be moved into the store; the next commit tries again");
+            }
+        }
+    }
+}
+
+fn gather(first: Job, queue: &Receiver<Job>) -> Vec<Job> {
+    let mut events = first.events.len();
+    let mut jobs = vec![first];
+    while events < MAX_GROUP_EVENTS {
+        let Ok(job) = queue.try_recv() else { break };
+        events += job.events.len();
+        jobs.push(job);
+    }
+    jobs
+}
+
+fn unavailable(error: &OpenError) -> StoreError {
+    StoreError::Unavailable(describe(error))
+}
