@@ -1,0 +1,116 @@
+//! The configuration of a processor, written per scenario.
+
+use super::stack::Stack;
+use anyhow::{Context, Result};
+use std::path::{Path, PathBuf};
+
+/// A window of the leaderboard: the key and, as in the file, the length.
+#[derive(Debug, Clone)]
+pub struct Window {
+    /// The sorted set.
+    pub key: String,
+    /// `3s`, `10min`, `1h`.
+    pub length: &'static str,
+}
+
+/// What a processor is to do.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The pipeline; with the sink it names the consumer groups.
+    pub pipeline: String,
+    /// The topic that is read.
+    pub topic: String,
+    /// Leaderboards.
+    pub windows: Vec<Window>,
+    /// Workers of each lane.
+    pub workers: usize,
+    /// Where Redis is.
+    pub redis_url: String,
+    /// Where batches are posted to.
+    pub webhook_url: String,
+    /// The signing secret.
+    pub secret: String,
+}
+
+/// The sinks of a plan, as they are named in configuration, groups and metrics.
+pub const SINKS: [&str; 2] = ["redis", "webhook"];
+
+impl Plan {
+    /// A pipeline with one window of an hour, so that nothing leaves meanwhile.
+    pub fn new(stack: &Stack, pipeline: &str, receiver: &str) -> Result<Self> {
+        Ok(Self {
+            pipeline: pipeline.to_owned(),
+            topic: "engagement_events".to_owned(),
+            windows: vec![Window { key: format!("{pipeline}:1h"), length: "1h" }],
+            workers: 2,
+            redis_url: stack.get("REDIS_URL")?.to_owned(),
+            webhook_url: format!("http://{receiver}/webhook"),
+            secret: stack.get("WEBHOOK_SECRET")?.to_owned(),
+        })
+    }
+
+    /// The consumer group of a lane.
+    pub fn group(&self, sink: &str) -> String {
+        format!("deltafan.{}.{sink}", self.pipeline)
+    }
+
+    /// The key of the first window.
+    pub fn key(&self) -> Result<&str> {
+        self.windows.first().map(|window| window.key.as_str()).context("the plan has no window")
+    }
+
+    /// The file's text, for an instance whose admin port is at `admin`.
+    pub fn yaml(&self, stack: &Stack, admin: &str) -> Result<String> {
+        let windows: Vec<_> = self
+            .windows
+            .iter()
+            .map(|Window { key, length }| format!("          - {{key: \"{key}\", length: {length}}}"))
+            .collect();
+        Ok(format!(
+            "kafka:
+  brokers: {brokers}
+postgres:
+  url: ${{PROCESSOR_DATABASE_URL}}
+admin:
+  listen: {admin}
+log:
+  level: info
+pipelines:
+  {pipeline}:
+    topic: {topic}
+    dead_letters: engagement_events.dlq
+    content:
+      topic: content
+    transform: engagement
+    sinks:
+      redis:
+        type: redis_window
+        workers: {workers}
+        url: {redis_url}
+        windows:
+{windows}
+      webhook:
+        type: webhook
+        workers: {workers}
+        url: {webhook_url}
+        secrets: [\"{secret}\"]
+        allow_private_targets: true
+",
+            brokers = stack.get("KAFKA_BROKERS")?,
+            pipeline = self.pipeline,
+            topic = self.topic,
+            workers = self.workers,
+            redis_url = self.redis_url,
+            windows = windows.join("\n"),
+            webhook_url = self.webhook_url,
+            secret = self.secret,
+        ))
+    }
+
+    /// Writes the file for the instance `name` into `folder`.
+    pub fn write(&self, stack: &Stack, folder: &Path, name: &str, admin: &str) -> Result<PathBuf> {
+        let path = folder.join(format!("{name}.yaml"));
+        std::fs::write(&path, self.yaml(stack, admin)?).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(path)
+    }
+}

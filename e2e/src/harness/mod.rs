@@ -1,0 +1,24 @@
+//! The harness: what scenarios stand on. It starts processes, speaks to the real systems and waits for conditions; it
+//! knows no scenario, and nothing of Deltafan but what a user sees (binaries, configuration, ports, topics).
+
+pub mod bench;
+pub mod check;
+pub mod config;
+pub mod db;
+pub mod effects;
+pub mod kafka;
+pub mod load;
+pub mod metrics;
+pub mod process;
+pub mod processor;
+pub mod receiver;
+pub mod redis;
+pub mod stack;
+pub mod wait;
+
+pub use bench::Bench;
+pub use check::Measured;
+pub use config::Plan;
+pub use processor::Processor;
+pub use receiver::Receiver;
+pub use stack::Stack;

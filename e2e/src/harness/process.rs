@@ -1,0 +1,137 @@
+//! Child processes: started with their output in a file, killed, frozen, asked to stop, started again.
+//!
+//! A child dies with the harness (`kill_on_drop`), and is signalled only while it is ours and not yet reaped, so that a
+//! signal never reaches a stranger.
+
+use anyhow::{Context, Result, bail};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::OpenOptions;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+use tokio::process::{Child, Command};
+
+/// How to start a process.
+#[derive(Debug, Clone)]
+pub struct Recipe {
+    /// What messages call it.
+    pub name: String,
+    /// The binary.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<OsString>,
+    /// Its whole environment, beside `PATH`.
+    pub env: BTreeMap<String, String>,
+    /// Where its output goes, behind what is there.
+    pub log: PathBuf,
+}
+
+/// A process that was started.
+#[derive(Debug)]
+pub struct Process {
+    recipe: Recipe,
+    child: Child,
+}
+
+impl Recipe {
+    /// Starts it.
+    pub fn start(self) -> Result<Process> {
+        let child = self.spawn()?;
+        Ok(Process { recipe: self, child })
+    }
+
+    /// Runs it to its end; its exit status and all it has printed.
+    pub async fn run(self, within: Duration) -> Result<(ExitStatus, String)> {
+        let name = self.name.clone();
+        let log = self.log.clone();
+        let mut process = self.start()?;
+        let status = process.ended(within).await.with_context(|| format!("{name} does not end"))?;
+        let said = std::fs::read_to_string(&log).with_context(|| format!("cannot read {}", log.display()))?;
+        Ok((status, said))
+    }
+
+    fn spawn(&self) -> Result<Child> {
+        let open = || OpenOptions::new().create(true).append(true).open(&self.log);
+        let log = open().with_context(|| format!("cannot write {}", self.log.display()))?;
+        let also = log.try_clone()?;
+        Command::new(&self.program)
+            .args(&self.arguments)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .envs(&self.env)
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(also)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("cannot start {} ({})", self.name, self.program.display()))
+    }
+}
+
+impl Process {
+    /// Whether it runs.
+    pub fn runs(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// SIGKILL, and waits until it is gone. It must have been running.
+    pub async fn kill(&mut self) -> Result<()> {
+        if !self.runs() {
+            bail!("{} is not running, so there is nothing to kill", self.recipe.name);
+        }
+        self.child.kill().await.with_context(|| format!("cannot kill {}", self.recipe.name))
+    }
+
+    /// Starts it again, once it has ended.
+    pub fn start_again(&mut self) -> Result<()> {
+        if self.runs() {
+            bail!("{} still runs", self.recipe.name);
+        }
+        self.child = self.recipe.spawn()?;
+        Ok(())
+    }
+
+    /// SIGTERM, and waits until it has ended.
+    pub async fn terminate(&mut self, within: Duration) -> Result<ExitStatus> {
+        self.signal("TERM").await?;
+        self.ended(within).await
+    }
+
+    /// SIGSTOP: it stands still and keeps its connections.
+    pub async fn freeze(&mut self) -> Result<()> {
+        self.signal("STOP").await
+    }
+
+    /// SIGCONT.
+    pub async fn thaw(&mut self) -> Result<()> {
+        self.signal("CONT").await
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&mut self, within: Duration) -> Result<ExitStatus> {
+        match tokio::time::timeout(within, self.child.wait()).await {
+            Ok(status) => Ok(status?),
+            Err(_) => bail!("{} still runs after {:.1} s", self.recipe.name, within.as_secs_f64()),
+        }
+    }
+
+    /// Resident memory in MiB.
+    pub fn resident_mib(&self) -> Option<u64> {
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()?)).ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        Some(line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()? / 1024)
+    }
+
+    async fn signal(&mut self, signal: &str) -> Result<()> {
+        let pid = match (self.runs(), self.child.id()) {
+            (true, Some(pid)) => pid,
+            _ => bail!("{} is not running, so it can't be sent SIG{signal}", self.recipe.name),
+        };
+        let sent = Command::new("sh").arg("-c").arg(format!("kill -{signal} {pid}")).status().await?;
+        if !sent.success() {
+            bail!("SIG{signal} did not reach {}", self.recipe.name);
+        }
+        Ok(())
+    }
+}

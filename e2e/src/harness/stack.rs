@@ -1,0 +1,85 @@
+//! The real systems, driven by `stack/stack` as a user would.
+
+use anyhow::{Context, Result, bail};
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU16, Ordering};
+use tokio::process::Command;
+
+/// A stack that runs: its addresses and how to make it do things.
+#[derive(Debug)]
+pub struct Stack {
+    root: PathBuf,
+    state: PathBuf,
+    binaries: PathBuf,
+    env: BTreeMap<String, String>,
+    /// Ports given to processes of scenarios so far, counted from the stack's own.
+    ports: AtomicU16,
+}
+
+/// Ports for processes of scenarios: this many behind the admin port of the stack's own processor.
+const MAX_PORTS: u16 = 400;
+
+impl Stack {
+    /// Opens the stack whose state is in `state`; `root` is the repository, and `binaries` the folder of our
+    /// two programs.
+    pub async fn open(root: PathBuf, state: PathBuf, binaries: PathBuf) -> Result<Self> {
+        let mut stack = Self { root, state, binaries, env: BTreeMap::new(), ports: AtomicU16::new(1) };
+        let text = stack.run(&["env"]).await?;
+        stack.env = text
+            .lines()
+            .filter_map(|line| line.split_once('='))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        Ok(stack)
+    }
+
+    /// Runs `stack/stack VERB …` and returns what it prints.
+    pub async fn run(&self, arguments: &[&str]) -> Result<String> {
+        let output = Command::new(self.root.join("stack/stack"))
+            .arg("--state")
+            .arg(&self.state)
+            .args(arguments)
+            .env("DELTAFAN_BIN_DIR", &self.binaries)
+            .kill_on_drop(true)
+            .output()
+            .await
+            .context("stack/stack can't be started")?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            bail!("stack/stack {}: {}: {}", arguments.join(" "), output.status, said.trim());
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// One of the values of `stack/stack env`.
+    pub fn get(&self, name: &str) -> Result<&str> {
+        self.env.get(name).map(String::as_str).with_context(|| format!("stack/stack env names no {name}"))
+    }
+
+    /// All values of `stack/stack env`.
+    pub fn env(&self) -> &BTreeMap<String, String> {
+        &self.env
+    }
+
+    /// One of our programs.
+    pub fn binary(&self, name: &str) -> PathBuf {
+        self.binaries.join(name)
+    }
+
+    /// An address of our own that nobody listens on.
+    pub fn free_address(&self) -> Result<String> {
+        let admin = self.get("ADMIN_LISTEN")?;
+        let (host, port) = admin.rsplit_once(':').context("ADMIN_LISTEN has no port")?;
+        let first: u16 = port.parse().context("ADMIN_LISTEN has no port")?;
+        for _ in 0..MAX_PORTS {
+            let next = self.ports.fetch_add(1, Ordering::Relaxed) % MAX_PORTS;
+            let address = format!("{host}:{}", first.saturating_add(next));
+            if TcpListener::bind(&address).is_ok() {
+                return Ok(address);
+            }
+        }
+        bail!("no free port behind {admin}")
+    }
+}

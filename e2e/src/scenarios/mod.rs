@@ -1,0 +1,113 @@
+//! The scenarios, in the order in which they run.
+
+mod attach;
+
+use crate::harness::{Bench, Measured, Stack};
+use crate::report::Report;
+use anyhow::{Context, Result, bail};
+use attach::Attached;
+use std::future::Future;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+type Ending<'a> = Pin<Box<dyn Future<Output = Result<Measured>> + 'a>>;
+
+/// A scenario on a `Place`: a bench of its own, or a pipeline that somebody has started.
+struct Scenario<Place> {
+    name: &'static str,
+    run: for<'a> fn(&'a Place) -> Ending<'a>,
+}
+
+macro_rules! scenarios {
+    ($($name:literal => $function:path),* $(,)?) => {
+        &[$(Scenario { name: $name, run: |place| Box::pin($function(place)) }),*]
+    };
+}
+
+/// They change nothing but rows of their own; the last takes those back.
+const ATTACHED: &[Scenario<Attached>] = scenarios![
+    "health" => attach::health::run,
+    "end-to-end" => attach::end_to_end::run,
+    "latency" => attach::latency::run,
+    "multi-sink" => attach::multi_sink::run,
+    "enrichment" => attach::enrichment::run,
+    "taken-back" => attach::taken_back::run,
+];
+
+/// The one that always comes last.
+const TAKEN_BACK: &str = "taken-back";
+
+/// Each begins on an emptied stack, with processes of its own.
+const ON_BENCHES: &[Scenario<Bench>] = scenarios![];
+
+/// A scenario that takes longer hangs.
+const LONGEST: Duration = Duration::from_secs(300);
+
+/// What is to be run, and where.
+pub struct Run<'a> {
+    /// The stack.
+    pub stack: Arc<Stack>,
+    /// Where the scenarios' folders go.
+    pub folder: &'a Path,
+    /// Only these, where there are any.
+    pub only: &'a [String],
+}
+
+impl Run<'_> {
+    /// Fails where a scenario is wanted that there is not.
+    pub fn known(&self, attach: bool) -> Result<()> {
+        let attached = ATTACHED.iter().map(|scenario| scenario.name);
+        let on_benches = ON_BENCHES.iter().map(|scenario| scenario.name).filter(|_| !attach);
+        let names: Vec<_> = attached.chain(on_benches).collect();
+        match self.only.iter().find(|name| !names.contains(&name.as_str())) {
+            Some(name) => bail!("there is no scenario {name:?}; there are: {}", names.join(", ")),
+            None => Ok(()),
+        }
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only == name)
+    }
+
+    /// Runs those that look at a running pipeline. Unless `attach` is set, nobody has started one: then we do, with
+    /// the default configuration, and stop it again.
+    pub async fn attached(&self, attach: bool, report: &mut Report) -> Result<()> {
+        let wanted: Vec<_> = ATTACHED.iter().filter(|scenario| self.wants(scenario.name)).collect();
+        if wanted.iter().all(|scenario| scenario.name == TAKEN_BACK) && !attach {
+            return Ok(());
+        }
+        let parts = if attach { [].as_slice() } else { &["webhook-sink", "stream-processor"] };
+        for part in parts {
+            self.stack.run(&["start", part]).await?;
+        }
+        let place = Attached::begin(Arc::clone(&self.stack)).await.context("nothing to attach to")?;
+        for scenario in ATTACHED.iter().filter(|scenario| self.wants(scenario.name) || scenario.name == TAKEN_BACK) {
+            self.one(scenario, &place, report).await;
+        }
+        for part in parts.iter().rev() {
+            self.stack.run(&["stop", part]).await?;
+        }
+        Ok(())
+    }
+
+    /// Runs those that have a bench of their own.
+    pub async fn on_benches(&self, report: &mut Report) -> Result<()> {
+        for scenario in ON_BENCHES.iter().filter(|scenario| self.wants(scenario.name)) {
+            let bench = Bench::new(&self.stack, self.folder.join(scenario.name), scenario.name).await;
+            let bench = bench.with_context(|| format!("the stack can't be made ready for {}", scenario.name))?;
+            self.one(scenario, &bench, report).await;
+        }
+        Ok(())
+    }
+
+    async fn one<Place>(&self, scenario: &Scenario<Place>, place: &Place, report: &mut Report) {
+        let began = Instant::now();
+        let ended = match tokio::time::timeout(LONGEST, (scenario.run)(place)).await {
+            Ok(ended) => ended,
+            Err(_) => Err(anyhow::anyhow!("it has not ended after {} s", LONGEST.as_secs())),
+        };
+        report.ended(scenario.name, began.elapsed(), ended, &self.folder.join(scenario.name));
+    }
+}

@@ -1,0 +1,256 @@
+#!/usr/bin/env bash
+# Runs every test: formatting, lints, unit tests, the stack's own tests, and the end-to-end scenarios (e2e/) on a stack of
+# its own, which is gone afterwards, also after Ctrl-C. One line per check; the last line is "N passed, N failed".
+set -euo pipefail
+
+ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+cd "$ROOT"
+# shellcheck source=/dev/null
+. stack/lib/ui.sh
+
+LOG_LINES=40    # shown of the log of a check that failed
+FIRST_OFFSET=12000 LAST_OFFSET=22000 # ports of test stacks: above all of a default stack, below those of outgoing connections
+PORTS=(5001 5432 6379 8083 9092 9093)
+ADMIN_PORTS=(9464 9864) # the processor's, and those behind it that scenarios use
+
+usage() {
+    cat <<'END'
+usage: ./test_pipeline.sh [--attach] [--only NAME]… [--keep] [--port-offset N]
+
+  --attach          only the end-to-end scenarios on what ./quick_start.sh has started
+  --only NAME       only this check (fmt, clippy, shellcheck, unit-tests, stack-tests) or scenario; can be repeated
+  --keep            leaves the test stack and all logs for a look
+  --port-offset N   ports of the test stack (default: free ones)
+END
+}
+
+attach='' keep='' offset='' only=()
+while (($#)); do
+    case $1 in
+    --attach) attach=yes && shift ;;
+    --keep) keep=yes && shift ;;
+    --only) only+=("${2:?--only needs a name}") && shift 2 ;;
+    --port-offset) offset=${2:?--port-offset needs a number} && shift 2 ;;
+    --help) usage && exit ;;
+    *) die "unknown option $1" "./test_pipeline.sh --help" ;;
+    esac
+done
+
+passed=0 failed=0 began=$(now_ms)
+child='' starting='' state='' logs=''
+
+# The processes whose command line names our state folder: nothing else on the machine does.
+left_behind() {
+    local file pid line moved
+    moved=/var/lib/deltafan/$(printf '%s' "$state" | sha256sum | cut -c1-12)
+    for file in /proc/[0-9]*/cmdline; do
+        pid=${file#/proc/} pid=${pid%/cmdline}
+        [[ $pid != "$$" && $pid != "$BASHPID" ]] || continue
+        line=$(tr '\0' ' ' 2>/dev/null <"$file") || continue
+        if [[ $line == *"$state"* || $line == *"$moved"* ]]; then printf '%s %s\n' "$pid" "${line:0:100}"; fi
+    done
+}
+
+end_group() {
+    [[ -n $1 ]] || return 0
+    kill -TERM -- "-$1" 2>/dev/null || return 0
+    wait "$1" 2>/dev/null || true
+}
+
+finish() {
+    local status=$? left pid
+    trap '' INT TERM HUP
+    trap - EXIT
+    end_group "$child"
+    end_group "$starting"
+    if [[ -n $state && -n $keep ]]; then
+        say "the test stack is left running: stack/stack --state $state status; its end: stack/stack --state $state clean"
+    elif [[ -n $state ]]; then
+        stack/stack --state "$state" clean --yes >>"$logs/stack.log" 2>&1 || true
+        left=$(left_behind)
+        if [[ -n $left ]]; then
+            failed=$((failed + 1))
+            printf '✗ processes were left behind:\n%s\n' "$left"
+            while read -r pid _; do kill -KILL "$pid" 2>/dev/null || true; done <<<"$left"
+        fi
+        rm -rf -- "$state"
+    fi
+    if [[ -n $logs ]]; then
+        if ((failed == 0 && status == 0)) && [[ -z $keep ]]; then rm -rf -- "$logs"; else say "logs: $logs"; fi
+    fi
+    # Nothing that ran is no success.
+    if ((status != 0 && failed == 0)) || ((passed + failed == 0)); then failed=$((failed + 1)); fi
+    printf '%d passed, %d failed\n' "$passed" "$failed"
+    ((failed == 0))
+    exit
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+# A process group of its own, waited for in the background, so that a signal ends it and us at once.
+run_child() {
+    local status=0
+    setsid "$@" &
+    child=$!
+    wait "$child" || status=$?
+    child=''
+    return "$status"
+}
+
+wants() {
+    local name
+    ((${#only[@]} > 0)) || return 0
+    for name in "${only[@]}"; do [[ $name != "$1" ]] || return 0; done
+    return 1
+}
+
+# line MARK NAME SINCE_MS DETAIL: like those of the scenarios
+line() { printf '%s %-18s %8s  %s\n' "$1" "$2" "$(elapsed "$3")" "$4"; }
+
+# step NAME COMMAND…: what must work before anything else can; ends the run where it fails.
+step() {
+    local name=$1 since log=$logs/$1.log
+    since=$(now_ms)
+    shift
+    if run_child "$@" >>"$log" 2>&1; then
+        line · "$name" "$since" "done"
+    else
+        failed=$((failed + 1))
+        line ✗ "$name" "$since" "$*"
+        tail -n "$LOG_LINES" -- "$log"
+        exit 1
+    fi
+}
+
+# check NAME LOG COMMAND…: one check. Its details go to the log, the end of which is shown where it fails.
+check() {
+    local name=$1 since log=$logs/$2.log
+    since=$(now_ms)
+    shift 2
+    if run_child "$@" >"$log" 2>&1; then
+        passed=$((passed + 1))
+        line ✓ "$name" "$since" ""
+    else
+        failed=$((failed + 1))
+        line ✗ "$name" "$since" "$*"
+        tail -n "$LOG_LINES" -- "$log"
+    fi
+}
+
+# unit_tests: each Rust test counts.
+unit_tests() {
+    local since log=$logs/unit-tests.log status=0 ok bad
+    since=$(now_ms)
+    run_child cargo test --workspace --no-fail-fast >"$log" 2>&1 || status=$?
+    ok=$(awk '/^test result:/ { sum += $4 } END { print sum + 0 }' "$log")
+    bad=$(awk '/^test result:/ { sum += $6 } END { print sum + 0 }' "$log")
+    if ((status != 0 && bad == 0)) || ((ok + bad == 0)); then bad=$((bad + 1)); fi
+    passed=$((passed + ok)) failed=$((failed + bad))
+    if ((bad == 0)); then
+        line ✓ unit-tests "$since" "$ok Rust tests"
+    else
+        line ✗ unit-tests "$since" "$bad of $((ok + bad)) Rust tests failed"
+        grep -E '^(error|test .* FAILED|---- )' "$log" | head -n "$LOG_LINES" || true
+        tail -n "$LOG_LINES" -- "$log"
+    fi
+}
+
+shell_scripts() {
+    find . \( -name target -o -name .git -o -name .state \) -prune -o -type f -print0 |
+        xargs -0 awk 'FNR == 1 { if (/^#!.*[ \/](ba)?sh$/ || FILENAME ~ /\.sh$/) print FILENAME; nextfile }' | sort
+}
+
+listens() { awk -v port=":$(printf '%04X' "$1")$" '$4 == "0A" && $2 ~ port { found = 1 } END { exit !found }' /proc/net/tcp /proc/net/tcp6; }
+
+free_offset() {
+    local candidate port
+    while read -r candidate; do
+        for port in "${PORTS[@]}" $(seq "${ADMIN_PORTS[@]}"); do
+            if listens $((port + candidate)); then continue 2; fi
+        done
+        printf '%s' "$candidate"
+        return
+    done < <(seq "$FIRST_OFFSET" 500 "$LAST_OFFSET" | shuf)
+    die "no free ports for a test stack" "name some: --port-offset N"
+}
+
+# scenarios STATE OPTION…: each counts.
+scenarios() {
+    local results=$logs/results name options=()
+    for name in "${only[@]}"; do options+=(--only "$name"); done
+    rm -f -- "$results"
+    run_child target/release/e2e --root "$ROOT" --binaries "$ROOT/target/release" --folder "$logs/e2e" \
+        --results "$results" --state "$@" "${options[@]}" || true
+    if [[ -s $results ]]; then
+        local ok bad
+        read -r ok bad <"$results"
+        passed=$((passed + ok)) failed=$((failed + bad))
+    else
+        failed=$((failed + 1))
+        echo "✗ the scenarios did not come to their end"
+    fi
+}
+
+# wants_scenarios: whether --only names anything but our own checks
+wants_scenarios() {
+    local name
+    ((${#only[@]} > 0)) || return 0
+    for name in "${only[@]}"; do
+        case $name in fmt | clippy | shellcheck | unit-tests | stack-tests) ;; *) return 0 ;; esac
+    done
+    return 1
+}
+
+mkdir -p .state
+logs=$(mktemp -d .state/test-logs.XXXXXX)
+logs=$ROOT/$logs
+
+if [[ -n $attach ]]; then
+    [[ -r .state/default/env ]] || die "there is nothing to attach to" "start it: ./quick_start.sh"
+    step build cargo build --release -p e2e
+    scenarios "$ROOT/.state/default" --attach
+    exit
+fi
+
+command -v cargo >/dev/null || die "there is no Rust toolchain on the path" "see https://rustup.rs"
+step packages stack/stack install --yes
+
+if wants_scenarios; then
+    state=$(mktemp -d .state/test.XXXXXX)
+    state=$ROOT/$state
+    offset=${offset:-$(free_offset)}
+    # The services start while cargo builds.
+    setsid stack/stack --state "$state" --port-offset "$offset" up >"$logs/stack.log" 2>&1 &
+    starting=$!
+fi
+step build cargo build --release --workspace --bins
+
+if wants fmt; then check fmt fmt cargo fmt --all --check; fi
+if wants shellcheck; then
+    mapfile -t scripts < <(shell_scripts)
+    check shellcheck shellcheck shellcheck --external-sources "${scripts[@]}"
+fi
+if wants clippy; then check clippy clippy cargo clippy --workspace --all-targets -- -D warnings; fi
+if wants unit-tests; then unit_tests; fi
+if wants stack-tests; then
+    for script in stack/tests/*.sh; do
+        [[ -x $script ]] || continue
+        name=${script##*/}
+        check "stack: ${name%.sh}" "stack-${name%.sh}" "$script"
+    done
+fi
+if wants_scenarios; then
+    since=$(now_ms)
+    up=0
+    wait "$starting" || up=$?
+    starting=''
+    if ((up != 0)); then
+        failed=$((failed + 1))
+        line ✗ stack "$since" "the test stack did not start"
+        tail -n "$LOG_LINES" -- "$logs/stack.log"
+        exit 1
+    fi
+    scenarios "$state"
+fi
+say "took $(elapsed "$began")"
