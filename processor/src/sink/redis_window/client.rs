@@ -5,7 +5,9 @@ use super::error::{from_redis, paused};
 use super::script::Script;
 use crate::sink::SinkError;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value};
+use redis::{
+    AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value,
+};
 
 /// The oldest version whose scripts do all that is needed.
 const OLDEST_MAJOR: u32 = 6;
@@ -19,7 +21,11 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(settings: &Settings) -> Self {
-        Self { settings: settings.clone(), address: settings.address(), connection: None }
+        Self {
+            settings: settings.clone(),
+            address: settings.address(),
+            connection: None,
+        }
     }
 
     pub(super) fn address(&self) -> &str {
@@ -43,7 +49,11 @@ impl Client {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.settings.connect_timeout))
             .set_response_timeout(Some(self.settings.response_timeout));
-        let connection = self.settings.client.get_multiplexed_async_connection_with_config(&config).await;
+        let connection = self
+            .settings
+            .client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await;
         let mut connection = connection.map_err(|error| from_redis("connect", &self.address, error))?;
         let info: RedisResult<String> = redis::cmd("INFO").query_async(&mut connection).await;
         match info {
@@ -66,8 +76,13 @@ impl Client {
         let policy = value_of(info, "maxmemory_policy").unwrap_or("noeviction");
         let limited = value_of(info, "maxmemory").is_some_and(|bytes| bytes != "0");
         if limited && policy != "noeviction" {
-            let problem = format!("its maxmemory-policy is {policy}: it would drop parts of the window unasked");
-            return Err(paused(&self.address, problem, "set maxmemory-policy to noeviction"));
+            let problem =
+                format!("its maxmemory-policy is {policy}: it would drop parts of the window unasked");
+            return Err(paused(
+                &self.address,
+                problem,
+                "set maxmemory-policy to noeviction",
+            ));
         }
         Ok(())
     }
@@ -75,20 +90,27 @@ impl Client {
     /// Whether Redis keeps its data over a restart: none where it does not say.
     pub(super) async fn persists(&mut self) -> Option<bool> {
         let connection = self.connection.as_mut()?;
-        let info: RedisResult<String> =
-            redis::cmd("INFO").arg("persistence").query_async(connection).await;
+        let info: RedisResult<String> = redis::cmd("INFO")
+            .arg("persistence")
+            .query_async(connection)
+            .await;
         if value_of(&info.ok()?, "aof_enabled")? == "1" {
             return Some(true);
         }
-        let save: RedisResult<(String, String)> =
-            redis::cmd("CONFIG").arg("GET").arg("save").query_async(connection).await;
+        let save: RedisResult<(String, String)> = redis::cmd("CONFIG")
+            .arg("GET")
+            .arg("save")
+            .query_async(connection)
+            .await;
         Some(!save.ok()?.1.is_empty())
     }
 }
 
 /// A line `name:value` of INFO.
 fn value_of<'a>(info: &'a str, name: &str) -> Option<&'a str> {
-    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+    info.lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+        .map(str::trim)
 }
 
 fn is_unknown_script(answer: &RedisResult<Value>) -> bool {
@@ -104,8 +126,15 @@ async fn run(
     let pipeline = pipeline_of(calls);
     let mut answers = send(&pipeline, connection).await?;
     if answers.iter().any(is_unknown_script) {
-        redis::cmd("SCRIPT").arg("LOAD").arg(&script.code).exec_async(connection).await?;
-        let again = pipeline.cmd_iter().zip(&answers).filter(|(_, answer)| is_unknown_script(answer));
+        redis::cmd("SCRIPT")
+            .arg("LOAD")
+            .arg(&script.code)
+            .exec_async(connection)
+            .await?;
+        let again = pipeline
+            .cmd_iter()
+            .zip(&answers)
+            .filter(|(_, answer)| is_unknown_script(answer));
         let again = pipeline_of(again.map(|(call, _)| call.clone()).collect());
         let mut second = send(&again, connection).await?.into_iter();
         for answer in answers.iter_mut().filter(|answer| is_unknown_script(answer)) {
@@ -126,6 +155,9 @@ fn pipeline_of(calls: Vec<Cmd>) -> Pipeline {
     pipeline
 }
 
-async fn send(pipeline: &Pipeline, connection: &mut MultiplexedConnection) -> RedisResult<Vec<RedisResult<Value>>> {
+async fn send(
+    pipeline: &Pipeline,
+    connection: &mut MultiplexedConnection,
+) -> RedisResult<Vec<RedisResult<Value>>> {
     pipeline.query_async(connection).await
 }

@@ -22,22 +22,34 @@ const CLUSTER: Verdict =
 const MEMORY: Verdict = pause("Redis is at its maxmemory: raise it, or remove what does not belong there");
 const WRONG_KEY: Verdict =
     pause("a key of the window holds something else: remove it, or give the window another key");
-const DISK: Verdict = pause("Redis can't write its snapshot and takes no writes: look at its log and its disk");
+const DISK: Verdict =
+    pause("Redis can't write its snapshot and takes no writes: look at its log and its disk");
 const NO_REDIS: Verdict = pause("check the address: what answers there does not speak like Redis");
-const UNKNOWN: Verdict = pause("Redis refuses the command for a reason that is not known here: see its message");
+const UNKNOWN: Verdict =
+    pause("Redis refuses the command for a reason that is not known here: see its message");
 const URL: Verdict = pause("check the URL of Redis");
 
 /// Makes the sink's error of one of the client. What was sent may have been done or not, unless Redis refused it.
 pub(super) fn from_redis(doing: &str, address: &str, error: RedisError) -> SinkError {
     let (class, remedy) = verdict(&error);
     let message = format!("redis at {address}: {doing}: {error}");
-    SinkError { class, message, remedy, source: Some(Box::new(error)) }
+    SinkError {
+        class,
+        message,
+        remedy,
+        source: Some(Box::new(error)),
+    }
 }
 
 /// An error that this sink found by itself.
 pub(super) fn paused(address: &str, problem: impl AsRef<str>, remedy: &'static str) -> SinkError {
     let message = format!("redis at {address}: {}", problem.as_ref());
-    SinkError { class: Class::Pause, message, remedy: Some(remedy), source: None }
+    SinkError {
+        class: Class::Pause,
+        message,
+        remedy: Some(remedy),
+        source: None,
+    }
 }
 
 fn verdict(error: &RedisError) -> Verdict {

@@ -92,7 +92,13 @@ impl RedisWindow {
             belief: Belief::default(),
         };
         let windows = settings.windows.iter().map(unit).collect();
-        Self { windows, client: Client::new(settings), scripts, seen, max_records: settings.max_records }
+        Self {
+            windows,
+            client: Client::new(settings),
+            scripts,
+            seen,
+            max_records: settings.max_records,
+        }
     }
 
     /// Waits until a window turns out to be another one than this worker believes in: lost, or made anew by somebody
@@ -114,21 +120,28 @@ impl RedisWindow {
     }
 
     async fn open(&mut self, log: &LogId, partitions: &[Partition]) -> Result<(), SinkError> {
-        let fields: Vec<_> = partitions.iter().map(|partition| field(log, *partition)).collect();
+        let fields: Vec<_> = partitions
+            .iter()
+            .map(|partition| field(log, *partition))
+            .collect();
         let mut waiting: Vec<usize> = (0..self.windows.len()).collect();
         for _ in 0..MAX_OPENINGS {
             let script = &self.scripts.open;
             let call = |unit: &Unit| {
-                unit.keys.open(script, &new_incarnation(), unit.window.length_s(), &fields)
+                unit.keys
+                    .open(script, &new_incarnation(), unit.window.length_s(), &fields)
             };
             let calls = pick(&self.windows, &waiting).map(call).collect();
             let answers = self.client.run(script, calls).await?;
             let mut again = Vec::new();
             for (index, answer) in waiting.iter().zip(answers) {
-                let Some(unit) = self.windows.get_mut(*index) else { continue };
+                let Some(unit) = self.windows.get_mut(*index) else {
+                    continue;
+                };
                 match Answer::read(answer) {
                     Some(Answer::Opened { incarnation, held }) => {
-                        unit.belief.opened(incarnation, log, partitions.iter().copied().zip(held));
+                        unit.belief
+                            .opened(incarnation, log, partitions.iter().copied().zip(held));
                     }
                     Some(Answer::Again) => again.push(*index),
                     Some(Answer::OtherLength(length_s)) => {
@@ -142,14 +155,19 @@ impl RedisWindow {
                 return Ok(());
             }
         }
-        Err(contended(self.client.address(), "clearing away a former window takes too long"))
+        Err(contended(
+            self.client.address(),
+            "clearing away a former window takes too long",
+        ))
     }
 
     /// The lowest position over the windows; a partition that one of them holds nothing of is missing.
     fn lowest(&self, partitions: impl Iterator<Item = Partition>) -> Positions {
         let lowest = |partition: Partition| {
             let held = self.windows.iter().map(|unit| unit.belief.held(partition));
-            held.reduce(|one, other| Some(one?.min(other?))).flatten().map(|offset| (partition, offset))
+            held.reduce(|one, other| Some(one?.min(other?)))
+                .flatten()
+                .map(|offset| (partition, offset))
         };
         partitions.filter_map(lowest).collect()
     }
@@ -179,15 +197,18 @@ impl RedisWindow {
         }
         let answers = self.client.run(script, calls).await?;
         for ((index, plan), answer) in sent.into_iter().zip(answers) {
-            let (Some(unit), Some(ended)) = (self.windows.get_mut(index), ended.get_mut(index)) else { continue };
+            let (Some(unit), Some(ended)) = (self.windows.get_mut(index), ended.get_mut(index)) else {
+                continue;
+            };
             *ended = match Answer::read(answer) {
                 Some(Answer::Applied) => {
                     unit.belief.moved(write.log, write.spans, &plan);
                     Some(Ended::Applied)
                 }
-                Some(Answer::Held(held)) => {
-                    unit.belief.refused(write.log, write.spans, &held).then_some(Ended::Behind)
-                }
+                Some(Answer::Held(held)) => unit
+                    .belief
+                    .refused(write.log, write.spans, &held)
+                    .then_some(Ended::Behind),
                 Some(Answer::Gone) => {
                     unit.belief.gone();
                     Some(Ended::Behind)
@@ -231,7 +252,10 @@ impl Sink for RedisWindow {
                 return Ok(Written::Behind(Held::At(self.lowest(partitions_of(write.spans)))));
             }
         }
-        Err(contended(self.client.address(), "somebody else keeps moving the same positions"))
+        Err(contended(
+            self.client.address(),
+            "somebody else keeps moving the same positions",
+        ))
     }
 }
 
@@ -249,7 +273,8 @@ fn call(unit: &Unit, script: &script::Script, incarnation: &str, plan: &Plan, ba
         return unit.keys.apply(script, incarnation, &plan.moves, batch.cells());
     }
     let takes = |partition, offset| plan.has.get(&partition).is_none_or(|has| offset >= *has);
-    unit.keys.apply(script, incarnation, &plan.moves, &batch.cells_of(takes))
+    unit.keys
+        .apply(script, incarnation, &plan.moves, &batch.cells_of(takes))
 }
 
 /// An id that no other window ever had: 64 random bits.
@@ -259,7 +284,11 @@ fn new_incarnation() -> String {
 }
 
 fn unknown_answer(address: &str) -> SinkError {
-    paused(address, "a script was answered in an unknown way", "look for another program that uses the keys")
+    paused(
+        address,
+        "a script was answered in an unknown way",
+        "look for another program that uses the keys",
+    )
 }
 
 fn other_length(address: &str, window: &Window, length_s: i64) -> SinkError {
@@ -268,7 +297,11 @@ fn other_length(address: &str, window: &Window, length_s: i64) -> SinkError {
         window.key(),
         window.length_s()
     );
-    paused(address, problem, "give the window of another length another key, or remove the key and its companions")
+    paused(
+        address,
+        problem,
+        "give the window of another length another key, or remove the key and its companions",
+    )
 }
 
 fn contended(address: &str, problem: &str) -> SinkError {

@@ -48,8 +48,10 @@ pub struct Ticker {
     scripts: &'static Scripts,
     budget: u32,
     seen: watch::Sender<Seen>,
-    /// The class of failure last logged, so that a state is logged once.
+    /// The failure last logged, so that a state is logged once.
     failing: Option<String>,
+    /// Whether it was looked up that Redis keeps its data over a restart.
+    persistence_known: bool,
 }
 
 impl Ticker {
@@ -64,12 +66,28 @@ impl Ticker {
         scripts: &'static Scripts,
         budget: u32,
     ) -> (Self, watch::Receiver<Seen>) {
-        let windows: Vec<_> =
-            settings.windows.iter().map(|window| (window.key().to_owned(), Keys::of(window))).collect();
-        let unknown = Seen { reachable: false, windows: vec![Standing::Unknown; windows.len()] };
+        let windows: Vec<_> = settings
+            .windows
+            .iter()
+            .map(|window| (window.key().to_owned(), Keys::of(window)))
+            .collect();
+        let unknown = Seen {
+            reachable: false,
+            windows: vec![Standing::Unknown; windows.len()],
+        };
         let (sender, seen) = watch::channel(unknown);
         let client = Client::new(settings);
-        (Self { windows, client, scripts, budget, seen: sender, failing: None }, seen)
+        let failing = None;
+        let ticker = Self {
+            windows,
+            client,
+            scripts,
+            budget,
+            seen: sender,
+            failing,
+            persistence_known: false,
+        };
+        (ticker, seen)
     }
 
     /// Ticks until `stop` is done.
@@ -88,7 +106,7 @@ impl Ticker {
             due.tick().await;
             match self.catch_up().await {
                 Ok(()) => {
-                    self.recovered().await;
+                    self.succeeded().await;
                     wait = INTERVAL;
                 }
                 Err(error) => {
@@ -112,7 +130,11 @@ impl Ticker {
     /// One tick of every window, in one round trip. Answers whether more is due.
     pub(super) async fn tick(&mut self) -> Result<bool, SinkError> {
         let script = &self.scripts.tick;
-        let calls = self.windows.iter().map(|(_, keys)| keys.tick(script, self.budget)).collect();
+        let calls = self
+            .windows
+            .iter()
+            .map(|(_, keys)| keys.tick(script, self.budget))
+            .collect();
         let mut windows = Vec::with_capacity(self.windows.len());
         let mut due = false;
         for answer in self.client.run(script, calls).await? {
@@ -124,11 +146,18 @@ impl Ticker {
                 Some(Answer::Gone) => Standing::Gone,
                 _ => {
                     let problem = "a tick was answered in an unknown way";
-                    return Err(paused(self.client.address(), problem, "look for another program that uses the keys"));
+                    return Err(paused(
+                        self.client.address(),
+                        problem,
+                        "look for another program that uses the keys",
+                    ));
                 }
             });
         }
-        self.tell(Seen { reachable: true, windows });
+        self.tell(Seen {
+            reachable: true,
+            windows,
+        });
         Ok(due)
     }
 
@@ -152,12 +181,26 @@ impl Ticker {
             tracing::warn!(%error, remedy, "the windows in redis are not kept");
             self.failing = Some(state);
         }
-        self.seen.send_if_modified(|seen| std::mem::replace(&mut seen.reachable, false));
+        self.seen
+            .send_if_modified(|seen| std::mem::replace(&mut seen.reachable, false));
     }
 
-    async fn recovered(&mut self) {
+    async fn succeeded(&mut self) {
+        let redis = self.client.address();
         if self.failing.take().is_some() {
-            tracing::info!(redis = self.client.address(), "the windows in redis are kept again");
+            tracing::info!(redis, "the windows in redis are kept again");
+        }
+        if std::mem::replace(&mut self.persistence_known, true) {
+            return;
+        }
+        if self.client.persists().await == Some(false) {
+            let redis = self.client.address();
+            let remedy = "set appendonly to yes";
+            tracing::warn!(
+                redis,
+                remedy,
+                "redis keeps nothing over a restart: all is read again then"
+            );
         }
     }
 }

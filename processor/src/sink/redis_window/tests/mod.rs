@@ -1,0 +1,185 @@
+//! The sink against a real Redis.
+
+mod faults;
+mod model;
+mod once;
+mod server;
+mod window;
+
+use super::encode::WindowBatch;
+use super::script::Scripts;
+use super::{RedisWindow, Settings, Ticker, Window};
+use crate::decode::row::EngagementRow;
+use crate::decode::timestamp::Timestamp;
+use crate::decode::{Op, Source};
+use crate::position::{LogId, Offset, Partition, Positions, Spans};
+use crate::sink::{Batch, Event, Refusal, Sink, SinkError, Write, Written};
+use crate::transform::Transformed;
+use redis::aio::MultiplexedConnection;
+use server::Server;
+use std::borrow::Cow;
+use std::sync::LazyLock;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// A clock that is set by a key, where it is there.
+const CLOCK: &str = "local function time()
+    return tonumber(redis.call('GET', 'test:clock') or redis.call('TIME')[1])
+end
+";
+
+static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts::with_clock(CLOCK));
+
+fn log() -> LogId {
+    LogId::new("cluster", "topic")
+}
+
+fn settings(server: &Server, windows: &[(&str, u64)]) -> Settings {
+    let window =
+        |(key, length): &(&str, u64)| Window::new(*key, Duration::from_secs(*length)).expect("a window");
+    Settings::new(&server.url(), windows.iter().map(window).collect()).expect("settings")
+}
+
+/// A sink and a ticker that look at the test's clock.
+fn lane(settings: &Settings, budget: u32) -> (RedisWindow, Ticker) {
+    let (ticker, seen) = Ticker::with(settings, &SCRIPTS, budget);
+    (RedisWindow::with(settings, seen, &SCRIPTS), ticker)
+}
+
+async fn set_clock(redis: &mut MultiplexedConnection, second: i64) {
+    redis::cmd("SET")
+        .arg("test:clock")
+        .arg(second)
+        .exec_async(redis)
+        .await
+        .expect("set");
+}
+
+/// One image of a row, as far as a window cares.
+#[derive(Debug, Clone, Copy)]
+struct Image {
+    content: Option<u128>,
+    ts: Option<Timestamp>,
+    ms: Option<i64>,
+}
+
+impl Image {
+    fn new(content: u128, second: i64, ms: i64) -> Self {
+        let ts = Some(Timestamp::At {
+            secs: second,
+            micros: 123_456,
+        });
+        Self {
+            content: Some(content),
+            ts,
+            ms: Some(ms),
+        }
+    }
+
+    fn row(self) -> EngagementRow<'static> {
+        EngagementRow {
+            json: "{}",
+            id: 1,
+            content_id: self.content.map(Uuid::from_u128),
+            event_ts: self.ts,
+            duration_ms: self.ms,
+            clashes: false,
+        }
+    }
+}
+
+/// A record of the log: what it says was before and is after.
+#[derive(Debug, Clone, Copy)]
+struct Record {
+    offset: Offset,
+    before: Option<Image>,
+    after: Option<Image>,
+}
+
+fn insert(offset: Offset, content: u128, second: i64, ms: i64) -> Record {
+    Record {
+        offset,
+        before: None,
+        after: Some(Image::new(content, second, ms)),
+    }
+}
+
+fn push(batch: &mut WindowBatch, partition: Partition, record: &Record) -> Result<(), Refusal> {
+    let op = match (record.before, record.after) {
+        (None, _) => Op::Create,
+        (Some(_), Some(_)) => Op::Update,
+        (Some(_), None) => Op::Delete,
+    };
+    let text = Cow::Borrowed("x");
+    let source = Source {
+        db: text.clone(),
+        schema: text.clone(),
+        table: text,
+        lsn: 1,
+        tx_id: 1,
+        committed_us: 1,
+    };
+    let (before, after) = (record.before.map(Image::row), record.after.map(Image::row));
+    let change = Transformed {
+        event_id: Uuid::nil(),
+        op,
+        source,
+        before,
+        after,
+    };
+    batch.push(&Event {
+        partition,
+        offset: record.offset,
+        change: &change,
+        content: None,
+    })
+}
+
+/// Writes records of one partition from a position on.
+async fn write(
+    sink: &mut RedisWindow,
+    partition: Partition,
+    from: Offset,
+    records: &[Record],
+) -> Result<Written, SinkError> {
+    let (mut spans, mut batch) = (Spans::default(), sink.batch());
+    for record in records {
+        spans.extend(partition, from, record.offset);
+        push(&mut batch, partition, record).expect("taken");
+    }
+    sink.write(Write {
+        log: &log(),
+        spans: &spans,
+        batch: &batch,
+    })
+    .await
+}
+
+const DURABLE: Written = Written::Durable { rejected: Vec::new() };
+
+/// What clients see, by number of content.
+async fn board(redis: &mut MultiplexedConnection, key: &str) -> Vec<(u128, f64)> {
+    let call = redis::cmd("ZRANGE")
+        .arg(key)
+        .arg(0)
+        .arg(-1)
+        .arg("WITHSCORES")
+        .query_async(redis)
+        .await;
+    let members: Vec<(String, f64)> = call.expect("a sorted set");
+    let number = |member: &str| Uuid::try_parse(member).expect("a UUID").as_u128();
+    let mut members: Vec<_> = members
+        .iter()
+        .map(|(member, score)| (number(member), *score))
+        .collect();
+    members.sort_by_key(|(member, _)| *member);
+    members
+}
+
+async fn drain(ticker: &mut Ticker) {
+    while ticker.tick().await.expect("a tick") {}
+}
+
+fn at(positions: &[(Partition, Offset)]) -> crate::position::Held {
+    crate::position::Held::At(positions.iter().copied().collect::<Positions>())
+}
