@@ -7,7 +7,7 @@ set -euo pipefail
 ROOT=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")" && pwd)
 STATE=$ROOT/.state/default
 STACK=("$ROOT/stack/stack")
-# shellcheck source=stack/lib/ui.sh
+# shellcheck source-path=SCRIPTDIR source=stack/lib/ui.sh
 . "$ROOT/stack/lib/ui.sh"
 
 MIN_BUILD_MIB=4096 # what a first release build takes, with room

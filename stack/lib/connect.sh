@@ -17,7 +17,7 @@ kafka_connect_start() {
     render "$ROOT/stack/config/connect.properties" HOST KAFKA_BROKERS CONNECT_PORT CONNECT_PLUGINS >"$STATE/kafka-connect/worker.properties"
     CDC_PASSWORD=$CDC_PASSWORD jvm kafka-connect "${CONNECT_HEAP[@]}" -- \
         org.apache.kafka.connect.cli.ConnectDistributed "$STATE/kafka-connect/worker.properties"
-    await kafka-connect 90 connect_answers
+    await kafka-connect 120 connect_answers
 }
 
 kafka_connect_stop() { stop_process kafka-connect TERM 20; }
@@ -48,7 +48,7 @@ register_connector() {
 
 # put_config JSON. A worker that has just joined answers 409 (rebalancing) for a moment.
 put_config() {
-    local answer deadline=$(($(now_ms) + CONNECTOR_SECONDS * 1000))
+    local answer deadline=$((EPOCHSECONDS + CONNECTOR_SECONDS))
     while :; do
         answer=$(printf '%s' "$1" | curl -sS --max-time 60 -w '\n%{http_code}' -X PUT -H 'Content-Type: application/json' \
             --data-binary @- "$CONNECT_URL/connectors/$CONNECTOR/config" 2>&1) || true
@@ -57,7 +57,7 @@ put_config() {
         409 | 500 | 503) ;;
         *) die "Connect refuses the connector: $(jq -r '.message // .' <<<"${answer%$'\n'*}" 2>/dev/null | head -n 12 || printf '%s' "$answer")" ;;
         esac
-        (($(now_ms) < deadline)) || die "Connect did not take the connector within $CONNECTOR_SECONDS s: ${answer%$'\n'*}"
+        ((EPOCHSECONDS <= deadline)) || die "Connect did not take the connector within $CONNECTOR_SECONDS s: ${answer%$'\n'*}"
         sleep 0.3
     done
 }
@@ -65,7 +65,7 @@ put_config() {
 # await_connector: connector and task RUNNING, and Debezium streaming from its slot: before that, a row that comes in would
 # never be seen. A failed task is restarted once; Connect does not do it by itself.
 await_connector() {
-    local status state restarted='' deadline=$(($(now_ms) + CONNECTOR_SECONDS * 1000))
+    local status state restarted='' deadline=$((EPOCHSECONDS + CONNECTOR_SECONDS))
     while :; do
         status=$(rest "$CONNECT_URL/connectors/$CONNECTOR/status" 2>/dev/null) || status='{}'
         state=$(jq -r '[.connector.state // "UNKNOWN"] + [.tasks[]?.state] | join(" ")' <<<"$status")
@@ -83,7 +83,7 @@ await_connector() {
             ;;
         esac
         is_alive kafka-connect || part_failed kafka-connect "ended"
-        (($(now_ms) < deadline)) || part_failed kafka-connect "did not bring the connector to RUNNING and streaming within $CONNECTOR_SECONDS s (it is: $state)"
+        ((EPOCHSECONDS <= deadline)) || part_failed kafka-connect "did not bring the connector to RUNNING and streaming within $CONNECTOR_SECONDS s (it is: $state)"
         sleep 0.1
     done
 }

@@ -40,7 +40,7 @@ kafka_start() {
     touch "$log"
     LOG_MARK=$(stat -c %s -- "$log")
     jvm kafka "${KAFKA_HEAP[@]}" -- kafka.Kafka "$STATE/kafka/server.properties"
-    await kafka 60 kafka_started
+    await kafka 120 kafka_started
 }
 
 # The port answers before the broker serves; its log says when it does.

@@ -6,7 +6,7 @@
 
 POLL_SECONDS=0.03
 
-boot_id() { printf '%s' "$(</proc/sys/kernel/random/boot_id)"; }
+BOOT_ID=$(</proc/sys/kernel/random/boot_id)
 
 # stat_of PID: sets STAT_STATE and STAT_START (clock ticks since boot); fails where there is no such process.
 stat_of() {
@@ -24,7 +24,7 @@ read_record() {
 
 # is_alive PART: its main process runs (or is frozen). Sets PID.
 is_alive() {
-    read_record "$1" && [[ $BOOT == "$(boot_id)" ]] && stat_of "$PID" && [[ $STAT_START == "$START" && $STAT_STATE != [ZX] ]]
+    read_record "$1" && [[ $BOOT == "$BOOT_ID" ]] && stat_of "$PID" && [[ $STAT_START == "$START" && $STAT_STATE != [ZX] ]]
 }
 
 # state_of PART: running, frozen, dead (started, but gone) or stopped
@@ -73,7 +73,7 @@ spawn() {
         kill -0 "$pid" 2>/dev/null || part_failed "$part" "ended at once"
         sleep 0.005
     done
-    printf '%s %s %s %s\n' "$pid" "$STAT_START" "$(boot_id)" "$EPOCHSECONDS" >"$RUN/$part"
+    printf '%s %s %s %s\n' "$pid" "$STAT_START" "$BOOT_ID" "$EPOCHSECONDS" >"$RUN/$part"
 }
 
 # part_failed PART WHAT: the end of its log, and exit.
@@ -83,22 +83,25 @@ part_failed() {
     die "$1 $2"
 }
 
-# await PART SECONDS COMMAND…: until COMMAND succeeds; the part's death or the time's end is a failure.
+# await PART SECONDS COMMAND…: until COMMAND succeeds; the part's death or the time's end is a failure. With NO_WAIT=yes
+# (start --no-wait) a part that runs is enough.
+NO_WAIT=no
 await() {
-    local part=$1 deadline=$(($(now_ms) + $2 * 1000)) seconds=$2
+    [[ $NO_WAIT != yes ]] || return 0
+    local part=$1 seconds=$2 deadline=$((EPOCHSECONDS + $2))
     shift 2
     until "$@"; do
         is_alive "$part" || part_failed "$part" "ended while starting"
-        (($(now_ms) < deadline)) || part_failed "$part" "was not ready within $seconds s"
+        ((EPOCHSECONDS <= deadline)) || part_failed "$part" "was not ready within $seconds s"
         sleep "$POLL_SECONDS"
     done
 }
 
 # gone PART SECONDS: waits until the recorded process is no more.
 gone() {
-    local deadline=$(($(now_ms) + $2 * 1000))
+    local deadline=$((EPOCHSECONDS + $2))
     while is_alive "$1"; do
-        (($(now_ms) < deadline)) || return 1
+        ((EPOCHSECONDS <= deadline)) || return 1
         sleep "$POLL_SECONDS"
     done
 }
@@ -127,10 +130,10 @@ kill_process() {
     kill -STOP "$PID" # a stopped process forks no more
     tree=$(tree_of "$PID")
     while read -r pid _; do kill -KILL "$pid" 2>/dev/null || true; done <<<"$tree"
-    local deadline=$(($(now_ms) + 10000))
+    local deadline=$((EPOCHSECONDS + 10))
     while read -r pid start; do
         while stat_of "$pid" && [[ $STAT_START == "$start" && $STAT_STATE != [ZX] ]]; do
-            (($(now_ms) < deadline)) || die "$part: process $pid outlived SIGKILL by 10 s"
+            ((EPOCHSECONDS <= deadline)) || die "$part: process $pid outlived SIGKILL by 10 s"
             sleep 0.005
         done
     done <<<"$tree"
@@ -156,7 +159,7 @@ listener_of() {
     local hex
     printf -v hex ':%04X' "$1"
     cat /proc/net/tcp /proc/net/tcp6 2>/dev/null |
-        awk -v port="$hex" '$4 == "0A" && substr($2, length($2) - 4) == port { print $10; found = 1; exit } END { exit !found }'
+        awk -v port="$hex" '$4 == "0A" && substr($2, length($2) - 4) == port { inode = $10 } END { if (inode == "") exit 1; print inode }'
 }
 
 # holder_of INODE: "pid 123 (command line)", as far as we may look
