@@ -66,7 +66,18 @@ macro_rules! by_display {
     };
 }
 
-by_display!(bool, Bytes, HttpUrl, Name, NonZeroUsize, PostgresUrl, RedisKey, RedisUrl, Secret, Topic);
+by_display!(
+    bool,
+    Bytes,
+    HttpUrl,
+    Name,
+    NonZeroUsize,
+    PostgresUrl,
+    RedisKey,
+    RedisUrl,
+    Secret,
+    Topic
+);
 
 /// An IPv6 address begins with a bracket, which YAML would take for a list.
 macro_rules! by_quoted_display {

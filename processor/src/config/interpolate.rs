@@ -26,11 +26,17 @@ pub(super) enum Fault {
 
 impl Fault {
     /// What is wrong, and the remedy.
-    pub(super) fn explain(&self) -> (String, String) {
+    ///
+    /// A secret gets no default: it would stand in the file.
+    pub(super) fn explain(&self, secret: bool) -> (String, String) {
         match self {
             Self::Missing(name) => (
                 format!("the environment variable {name} is not set"),
-                format!("set {name} (in `.env` or the environment), or write a default: `${{{name}:-value}}`"),
+                if secret {
+                    format!("set {name} in `.env` or the environment")
+                } else {
+                    format!("set {name} in `.env` or the environment, or write a default: `${{{name}:-value}}`")
+                },
             ),
             Self::Unclosed => (
                 "`${` has no closing `}`".to_owned(),

@@ -102,9 +102,10 @@ const REFUSED: [(&str, &str); 24] = [
     ("heartbeat.interval.ms", "the hand-over of partitions rests on it"),
 ];
 
-fn refused(property: &str) -> Option<(&'static str, &'static str)> {
-    let (_, why) = REFUSED.iter().find(|(name, _)| *name == property)?;
-    Some(("may not be set: Deltafan's guarantees rest on it", why))
+fn refused(property: &str) -> Option<&'static str> {
+    REFUSED
+        .iter()
+        .find_map(|(name, why)| (*name == property).then_some(*why))
 }
 
 impl Section<'_> {

@@ -84,10 +84,7 @@ impl Kind for DurationIn {
         let value = Duration::from_millis(number.saturating_mul(*factor));
         if value < self.min || value > self.max {
             let what = format!("is outside {} to {}", ms(self.min), ms(self.max));
-            return Err(Fault::new(
-                what,
-                format!("choose a value within these bounds: {}", self.why),
-            ));
+            return Err(Fault::new(what, format!("stay within the bounds: {}", self.why)));
         }
         Ok(value)
     }
@@ -172,7 +169,7 @@ impl Kind for BytesIn {
             Some(value) => Ok(Bytes(value)),
             None => {
                 let (min, max) = self.bounds();
-                let remedy = format!("choose a value within these bounds: {}", self.why);
+                let remedy = format!("stay within the bounds: {}", self.why);
                 Err(Fault::new(format!("is outside {min} to {max}"), remedy))
             }
         }
@@ -206,7 +203,7 @@ impl Kind for CountTo {
         NonZeroUsize::new(number)
             .filter(|number| number.get() <= self.max)
             .ok_or_else(|| {
-                let remedy = format!("choose a value within these bounds: {}", self.why);
+                let remedy = format!("stay within the bounds: {}", self.why);
                 Fault::new(format!("is outside 1 to {}", self.max), remedy)
             })
     }

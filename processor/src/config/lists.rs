@@ -121,7 +121,7 @@ impl<'r> Section<'r> {
         key: &'static str,
         doc: &str,
         kind: &K,
-        refused: fn(&str) -> Option<(&'static str, &'static str)>,
+        refused: fn(&str) -> Option<&'static str>,
     ) -> Option<Vec<(String, K::Value)>> {
         self.declare(
             key,
@@ -138,8 +138,8 @@ impl<'r> Section<'r> {
         for entry in section.entries {
             let path = section.child(&entry.key);
             let value = self.reader.scalar(&entry.node, &path, kind);
-            if let Some((what, remedy)) = refused(&entry.key) {
-                self.report(entry.place, &path, what, remedy);
+            if let Some(why) = refused(&entry.key) {
+                self.report(entry.place, &path, &format!("may not be set: {why}"), "remove it");
             }
             values.push(value.map(|value| (entry.key.clone(), value)));
         }

@@ -111,24 +111,25 @@ pub fn load(path: Option<&Path>, env: &dyn Fn(&str) -> Option<String>) -> Result
     let name = path.display().to_string();
     match read_file(path) {
         Ok(text) => parse(&text, &name, env),
-        Err(problem) => Err(Problems::new(name, vec![problem])),
+        Err((what, remedy)) => Err(Problems::new(name, vec![Problem::of_file(what, remedy)])),
     }
 }
 
-fn read_file(path: &Path) -> Result<String, Problem> {
+/// The text of a file, or what is wrong with it and the remedy.
+fn read_file(path: &Path) -> Result<String, (String, &'static str)> {
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes));
     if let Err(error) = read {
         let remedy = "check the path and its permissions; without a path the embedded default is used";
-        return Err(Problem::of_file(format!("cannot be read: {error}"), remedy));
+        return Err((format!("cannot be read: {error}"), remedy));
     }
     if bytes.len() > usize::try_from(MAX_FILE_BYTES).unwrap_or(usize::MAX) {
-        return Err(Problem::of_file(
-            "is larger than 1 MiB",
+        return Err((
+            "is larger than 1 MiB".to_owned(),
             "name the file with the configuration",
         ));
     }
-    String::from_utf8(bytes).map_err(|_| Problem::of_file("is no UTF-8 text", "save it as UTF-8"))
+    String::from_utf8(bytes).map_err(|_| ("is no UTF-8 text".to_owned(), "save it as UTF-8"))
 }
 
 /// Reads a text; `file` is what problems call it.

@@ -67,7 +67,7 @@ impl Kind for WebhookSecretKind {
         text.parse().map_err(|error: webhook_protocol::SecretError| {
             let text = error.to_string();
             let (what, remedy) = text.split_once("; ").unwrap_or((&text, "give it another value"));
-            Fault::new(format!("is no webhook secret: {what}"), remedy)
+            Fault::new(format!("is refused: {what}"), remedy)
         })
     }
 

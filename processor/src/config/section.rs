@@ -106,14 +106,19 @@ impl<'a> Reader<'a> {
             Err(faults) => {
                 faults
                     .iter()
-                    .map(interpolate::Fault::explain)
+                    .map(|fault| fault.explain(kind.secret()))
                     .for_each(|(what, remedy)| fail(&what, &remedy));
                 return None;
             }
         };
         if !kind.secret() && filled.text.contains(SECRET_PREFIX) {
             let what = "holds a webhook secret, which would be printed";
-            self.report(node.place, path, (what, "secrets belong into `secrets` of a webhook sink alone"), Show::Nothing);
+            self.report(
+                node.place,
+                path,
+                (what, "secrets belong into `secrets` of a webhook sink alone"),
+                Show::Nothing,
+            );
             return None;
         }
         let subject = match (kind.secret(), filled.interpolated) {

@@ -199,9 +199,10 @@ fn scrub(text: &str) -> Cow<'_, str> {
     let mut clean = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         let secret = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=' | '-' | '_');
+        let rest = part.trim_start_matches(secret);
         clean.push_str(SECRET_PREFIX);
-        clean.push_str(BLANK);
-        clean.push_str(part.trim_start_matches(secret));
+        clean.push_str(if rest.len() < part.len() { BLANK } else { "" });
+        clean.push_str(rest);
     }
     Cow::Owned(clean)
 }

@@ -273,11 +273,11 @@ const REMEDIES: [(&str, &str); 8] = [
     ("quoted scalar", "close the quotes"),
     (
         "flow sequence",
-        "close the list with `]` and put commas between its items",
+        "close the list with `]` and put commas between its items; `${…}` in it goes in quotes",
     ),
     (
         "flow mapping",
-        "close the group with `}` and put commas between its keys",
+        "close the group with `}` and put commas between its keys; `${…}` in it goes in quotes",
     ),
     ("unknown anchor", "a value that begins with `*` goes in quotes"),
 ];
