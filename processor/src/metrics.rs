@@ -24,8 +24,11 @@ pub const CONTENT_ENTRIES: &str = "deltafan_content_entries";
 /// Contents asked for in Postgres, because the feed did not know them or not surely enough. Labels: outcome.
 pub const CONTENT_LOOKUPS: &str = "deltafan_content_lookups_total";
 
-const LATENCY_BUCKETS: [f64; 14] =
-    [0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0];
+/// Fine where a healthy pipeline is (milliseconds), coarse where it is not.
+const LATENCY_BUCKETS: [f64; 24] = [
+    0.001, 0.002, 0.003, 0.004, 0.006, 0.008, 0.01, 0.012, 0.015, 0.02, 0.025, 0.03, 0.035, 0.05, 0.075, 0.1, 0.25, 0.5,
+    1.0, 2.5, 5.0, 10.0, 60.0, 600.0,
+];
 
 /// Installs the recorder.
 ///

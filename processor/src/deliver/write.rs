@@ -70,11 +70,12 @@ impl<S: Sink> Writing<'_, S> {
         }
     }
 
-    async fn request(&mut self, request: Request<S::Batch>) {
+    async fn request(&mut self, mut request: Request<S::Batch>) {
         if !self.handoff.begin_write(request.epoch) {
             return;
         }
-        match self.deliver(&request).await {
+        let batch = std::mem::replace(&mut request.batch, self.sink.batch());
+        match self.deliver(&request, batch).await {
             Ok(()) => self.handoff.written(request.epoch, &request.spans),
             Err(GivenUp::Superseded) => self.handoff.rest(),
             Err(GivenUp::Elsewhere) => self.handoff.restart(request.epoch),
@@ -83,9 +84,10 @@ impl<S: Sink> Writing<'_, S> {
 
     /// Dead letters first: the position may pass them only once they are durable, and a sink moves its own position with
     /// the write.
-    async fn deliver(&mut self, request: &Request<S::Batch>) -> Result<(), GivenUp> {
+    async fn deliver(&mut self, request: &Request<S::Batch>, batch: S::Batch) -> Result<(), GivenUp> {
         self.bury(&request.refused, request.epoch).await?;
-        let mut parts = vec![(request.batch.clone(), 0)];
+        // What is still to be written, with the index of its first event; the next part is the last of the list.
+        let mut parts = vec![(batch, 0)];
         while let Some((mut batch, first)) = parts.pop() {
             let records = request.events.get(first..first + batch.len()).unwrap_or_default();
             match self.batch(request, &batch).await? {

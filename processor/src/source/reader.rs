@@ -30,6 +30,8 @@ const COMMIT_EVERY: Duration = Duration::from_secs(1);
 const REFRESH_EVERY: Duration = Duration::from_secs(3600);
 /// Records taken from one partition before the next has its turn.
 const TURN: usize = 512;
+/// Events of the group taken at a time: an event that is left waits for the next ring or the end of a sleep.
+const EVENTS: usize = 8;
 /// How long a question to the broker may block the reader; well below the time after which the group forgets it.
 const ASK_TIMEOUT: Duration = Duration::from_secs(3);
 /// Pause before a question to the broker that failed is asked again.
@@ -185,16 +187,16 @@ impl Reader {
     /// Polls the group: callbacks run in here, errors come out of it.
     fn serve_group(&mut self) -> Result<(), SourceError> {
         let mut stray = false;
-        let polled = match self.consumer.poll(Duration::ZERO) {
-            None => Ok(()),
-            Some(Ok(_)) => {
-                stray = true;
-                Ok(())
-            }
-            Some(Err(error)) => Err(error),
-        };
-        if let Err(error) = polled {
-            self.broker_error(error)?;
+        for _ in 0..EVENTS {
+            let failed = match self.consumer.poll(Duration::ZERO) {
+                None => continue,
+                Some(Ok(_)) => {
+                    stray = true;
+                    continue;
+                }
+                Some(Err(error)) => error,
+            };
+            self.broker_error(failed)?;
         }
         let notices = self.consumer.context().take_notices();
         if notices.revoked {

@@ -56,6 +56,11 @@ impl Client {
             .connect_timeout(settings.timeout.min(CONNECT_TIMEOUT))
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(1);
+        if !settings.url.is_secure() {
+            // Without this the roots of the system are read all the same, and a machine without any can't even post
+            // in clear.
+            http = http.tls_certs_only([]);
+        }
         if !settings.allow_private_targets {
             http = http.dns_resolver(Arc::new(PublicOnly));
         }

@@ -52,6 +52,11 @@ impl Target {
         &self.0
     }
 
+    /// Whether it is reached by TLS.
+    pub(super) fn is_secure(&self) -> bool {
+        self.0.scheme() == "https"
+    }
+
     /// The host, where it is an address and no name.
     fn address(&self) -> Option<IpAddr> {
         let host = self.0.host_str()?;
