@@ -73,7 +73,9 @@ need_rust() {
     done_step rust "$since" "$(cargo --version)"
 }
 
+# build: unless DELTAFAN_BIN_DIR names programs that were built elsewhere
 build() {
+    [[ -z ${DELTAFAN_BIN_DIR:-} ]] || return 0
     local since log=$STATE/logs/build.log free
     since=$(now_ms)
     mkdir -p "${log%/*}"
@@ -143,11 +145,11 @@ start_all() {
     heading "Deltafan"
     "${STACK[@]}" ports
     "${STACK[@]}" packages "${INSTALL_ARGS[@]}"
-    need_rust
+    [[ -n ${DELTAFAN_BIN_DIR:-} ]] || need_rust
     "${STACK[@]}" up &
     services=$!
     # An interrupted or failed build must not leave the start half-way.
-    build || {
+    (build) || {
         wait "$services" || true
         exit 1
     }

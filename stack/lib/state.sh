@@ -6,6 +6,7 @@ PARTS=(postgres redis kafka kafka-connect webhook-sink stream-processor)
 INFRASTRUCTURE=(postgres redis kafka kafka-connect)
 HOST=127.0.0.1
 DATABASE=streaming_db
+HIGHEST_PORT=9464 # of those below, without offset
 DATABASE_OWNER=user
 MIN_FREE_MIB=1024 # WAL, topic segments and jars of a young stack fit into this several times
 
@@ -21,8 +22,12 @@ use_state() {
     local saved=''
     if [[ -r $OFFSET_FILE ]]; then saved=$(<"$OFFSET_FILE"); fi
     PORT_OFFSET=${2:-${saved:-0}}
-    if [[ ! $PORT_OFFSET =~ ^[0-9]{1,5}$ ]] || ((PORT_OFFSET > 50000)); then
-        die "--port-offset $PORT_OFFSET is not a number from 0 to 50000"
+    [[ $PORT_OFFSET =~ ^[0-9]{1,5}$ ]] || die "--port-offset $PORT_OFFSET is not a number"
+    local first_ephemeral=65536
+    if [[ -r /proc/sys/net/ipv4/ip_local_port_range ]]; then read -r first_ephemeral _ </proc/sys/net/ipv4/ip_local_port_range; fi
+    if [[ -n ${2:-} ]] && ((PORT_OFFSET > 0 && HIGHEST_PORT + PORT_OFFSET >= first_ephemeral)); then
+        die "--port-offset $PORT_OFFSET puts ports where outgoing connections take theirs from ($first_ephemeral and up)" \
+            "take at most $((first_ephemeral - HIGHEST_PORT - 1))"
     fi
     if [[ -n $saved && $saved != "$PORT_OFFSET" ]]; then
         local part
