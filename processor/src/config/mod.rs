@@ -1,8 +1,8 @@
 //! The configuration: one YAML file with variables, read into types that cannot be wrong.
 //!
-//! Text → tree with places ([`yaml`]) → variables ([`interpolate`]) → keys ([`section`], [`lists`]) → values ([`kinds`],
-//! [`names`], [`url`], [`secret`]) → the groups of keys ([`service`], [`pipeline`], [`sink`]). All problems come in one
-//! answer ([`Problems`]). It knows nothing of the rest of the processor, and connects to nothing.
+//! Text → tree with places ([`yaml`]) → keys ([`section`], [`lists`]) → variables ([`scalar`], [`interpolate`]) → values
+//! ([`kinds`], [`names`], [`url`], [`secret`]) → the groups of keys ([`service`], [`pipeline`], [`sink`]). All problems
+//! come in one answer ([`Problems`]). It knows nothing of the rest of the processor, and connects to nothing.
 //!
 //! A new key is one line in a `settings!` block, and a comment in `config/deltafan.yaml`.
 
@@ -15,6 +15,7 @@ mod lists;
 mod names;
 mod pipeline;
 mod problem;
+mod scalar;
 mod secret;
 mod section;
 mod service;

@@ -8,10 +8,11 @@ use std::{
 };
 
 use super::{
-    interpolate::{self, Env},
-    kinds::Kind,
+    interpolate::Env,
+    kinds::{Fault, Kind},
     problem::Problem,
-    source::{Place, SECRET_PREFIX, Show, Source},
+    scalar,
+    source::{Place, Show, Source},
     suggest::nearest,
     yaml::{Entry, Node, Value},
 };
@@ -66,73 +67,16 @@ impl<'a> Reader<'a> {
 
     /// A scalar read without noting anything.
     pub(super) fn peek<K: Kind>(&self, node: &Node, kind: &K) -> Option<K::Value> {
-        match &node.value {
-            Value::Scalar { text, .. } => kind.parse(&interpolate::fill(text, self.env).ok()?.text).ok(),
-            _ => None,
-        }
+        scalar::read(node, kind, self.env).ok()
     }
 
     /// A scalar, its variables put in and its text parsed.
     pub(super) fn scalar<K: Kind>(&self, node: &Node, path: &str, kind: &K) -> Option<K::Value> {
         let show = if kind.secret() { Show::Nothing } else { Show::Value };
-        let fail = |what: &str, remedy: &str| self.report(node.place, path, (what, remedy), show);
-        let (text, plain) = match &node.value {
-            Value::Scalar { text, plain } => (text, *plain),
-            Value::Refused => return None,
-            Value::Null => {
-                fail(
-                    "has no value",
-                    &format!("give it {}, or remove the key", kind.name()),
-                );
-                return None;
-            }
-            other => {
-                fail(
-                    &format!("is {}, wanted is a single value", other.noun()),
-                    &format!("write {}", kind.name()),
-                );
-                return None;
-            }
-        };
-        if kind.plain_only() && !plain {
-            fail(
-                "is text in quotes",
-                &format!("write {} without quotes", kind.name()),
-            );
-            return None;
-        }
-        let filled = match interpolate::fill(text, self.env) {
-            Ok(filled) => filled,
-            Err(faults) => {
-                faults
-                    .iter()
-                    .map(|fault| fault.explain(kind.secret()))
-                    .for_each(|(what, remedy)| fail(&what, &remedy));
-                return None;
-            }
-        };
-        if !kind.secret() && filled.text.contains(SECRET_PREFIX) {
-            let what = "holds a webhook secret, which would be printed";
-            self.report(
-                node.place,
-                path,
-                (what, "secrets belong into `secrets` of a webhook sink alone"),
-                Show::Nothing,
-            );
-            return None;
-        }
-        let subject = match (kind.secret(), filled.interpolated) {
-            (true, _) => "the value".to_owned(),
-            (false, true) => format!("`{text}`, with its variable put in,"),
-            (false, false) => format!("`{text}`"),
-        };
-        match kind.parse(&filled.text) {
-            Ok(value) => Some(value),
-            Err(fault) => {
-                fail(&format!("{subject} {}", fault.what), &fault.remedy);
-                None
-            }
-        }
+        let note = |fault: &Fault| self.report(node.place, path, (&fault.what, &fault.remedy), show);
+        scalar::read(node, kind, self.env)
+            .map_err(|faults| faults.iter().for_each(note))
+            .ok()
     }
 }
 
