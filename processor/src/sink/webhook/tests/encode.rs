@@ -1,9 +1,14 @@
 //! The JSON of an event, value by value.
 
+use super::super::super::{Batch, Event};
 use super::super::Events;
 use super::{message, push};
-use crate::transform::Content;
+use crate::decode::{Decoded, decode};
+use crate::transform::{Content, transform};
+use proptest::prelude::*;
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// The text of the one event that a message becomes.
 fn event_of(message: &str, content: Option<&Content>) -> String {
@@ -119,5 +124,27 @@ fn blanks_and_line_breaks_around_columns_do_no_harm() {
         "  {\"id\":1,\"x\":[1, 2]}  \n",
     ] {
         assert_eq!(event_of(&message("c", "null", row), None), compact, "{row:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// Whatever a damaged message is taken for, it damages no body: its neighbours must arrive.
+    #[test]
+    fn a_damaged_row_never_breaks_the_body(damages in proptest::collection::vec((any::<usize>(), any::<u8>()), 1..3)) {
+        let mut bytes = message("c", "null", r#"{"id":1,"op":null,"device":"a\\b","x":[1,{"y":2}]}"#).into_bytes();
+        for (at, byte) in damages {
+            let at = at % bytes.len();
+            bytes[at] = byte;
+        }
+        let mut batch = Events::new(10, 1024);
+        push(&mut batch, &super::insert(1), None).expect("deliverable");
+        if let Ok(Decoded::Change(change)) = decode(Some(&bytes)) && let Ok(change) = transform(change) {
+            let _ = batch.push(&Event { partition: 0, offset: 1, change: &change, content: None });
+        }
+        let body = batch.body();
+        let parsed = serde_json::from_slice::<BTreeMap<String, Vec<IgnoredAny>>>(&body);
+        prop_assert_eq!(parsed.expect("JSON")["events"].len(), batch.len());
     }
 }
