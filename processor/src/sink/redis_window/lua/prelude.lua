@@ -42,7 +42,8 @@ local state = call('HMGET', meta, 'incarnation', 'length', 'clock', 'visible', '
 local incarnation, length = state[1], tonumber(state[2])
 local visible, cursor = tonumber(state[4]), state[6]
 -- A window is lost when its meta key is, or when another key was removed under it.
-local lost = not incarnation or state[5] ~= count()
+local sizes = count()
+local lost = not incarnation or state[5] ~= sizes
 local shown = call('ZCARD', public)
 
 local clock, low = nil, nil

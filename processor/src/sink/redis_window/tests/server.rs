@@ -13,8 +13,9 @@ pub(super) struct Server {
     args: Vec<String>,
 }
 
-fn spawn(dir: &TempDir, port: u16, args: &[String]) -> Child {
-    let child = Command::new("redis-server")
+/// Starts a server; none where another one has taken the port meanwhile.
+fn spawn(dir: &TempDir, port: u16, args: &[String]) -> Option<Child> {
+    let mut child = Command::new("redis-server")
         .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", ""])
         .args(["--hash-max-listpack-entries", "4", "--dir"])
         .arg(dir.path())
@@ -24,28 +25,53 @@ fn spawn(dir: &TempDir, port: u16, args: &[String]) -> Child {
         .spawn()
         .expect("redis-server is installed");
     let begun = Instant::now();
-    while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+    while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() || !is_listening(&child, port) {
+        if child.try_wait().expect("a child").is_some() {
+            return None;
+        }
         assert!(
             begun.elapsed() < Duration::from_secs(10),
             "redis-server does not listen"
         );
         std::thread::park_timeout(Duration::from_millis(10));
     }
-    child
+    Some(child)
+}
+
+/// Whether it is this very server that has the port, as the system tells: it may want a password.
+fn is_listening(child: &Child, port: u16) -> bool {
+    let sockets = std::fs::read_to_string("/proc/net/tcp").expect("the sockets");
+    let listening = format!("0100007F:{port:04X} 00000000:0000 0A");
+    let line = sockets.lines().find(|line| line.contains(&listening));
+    let Some(inode) = line.and_then(|line| line.split_whitespace().nth(9)) else {
+        return false;
+    };
+    let Ok(files) = std::fs::read_dir(format!("/proc/{}/fd", child.id())) else {
+        return false;
+    };
+    let socket = format!("socket:[{inode}]");
+    files
+        .flatten()
+        .any(|file| std::fs::read_link(file.path()).is_ok_and(|link| link.as_os_str() == &*socket))
 }
 
 impl Server {
     pub(super) fn start(args: &[&str]) -> Self {
-        let dir = TempDir::new().expect("a folder");
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr());
-        let port = free.expect("a free port").port();
         let args: Vec<_> = args.iter().map(|arg| (*arg).to_owned()).collect();
-        Self {
-            child: spawn(&dir, port, &args),
-            dir,
-            port,
-            args,
+        let dir = TempDir::new().expect("a folder");
+        for _ in 0..10 {
+            let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr());
+            let port = free.expect("a free port").port();
+            if let Some(child) = spawn(&dir, port, &args) {
+                return Self {
+                    child,
+                    dir,
+                    port,
+                    args,
+                };
+            }
         }
+        panic!("redis-server does not start with {args:?}")
     }
 
     pub(super) fn url(&self) -> String {
@@ -72,7 +98,7 @@ impl Server {
 
     /// Starts it again on what it left behind.
     pub(super) fn restart(&mut self) {
-        self.child = spawn(&self.dir, self.port, &self.args);
+        self.child = spawn(&self.dir, self.port, &self.args).expect("the port is still free");
     }
 }
 
