@@ -190,7 +190,7 @@ async fn wrong_credentials_pause_the_lane() {
 async fn a_user_without_rights_pauses_the_lane() {
     let server = Server::start(&[]);
     let mut redis = server.connect().await;
-    let user = ["SETUSER", "me", "on", ">pw", "~*", "+@all", "-hincrby"];
+    let user = ["SETUSER", "me", "on", ">pw", "~*", "+@all"];
     redis::cmd("ACL")
         .arg(&user)
         .exec_async(&mut redis)
@@ -199,14 +199,18 @@ async fn a_user_without_rights_pauses_the_lane() {
     let window = vec![Window::new("a", Duration::from_secs(600)).expect("a window")];
     let url = server.url().replace("//", "//me:pw@");
     let (mut sink, _) = lane(&Settings::new(&url, window).expect("settings"), 1);
+    set_clock(&mut redis, 10_000).await;
     sink.positions(&log(), &[0]).await.expect("positions");
-    let (second, _): (i64, i64) = redis::cmd("TIME").query_async(&mut redis).await.expect("time");
-    let error = write(&mut sink, 0, 0, &[insert(0, 1, second, 1)])
+    assert_eq!(write(&mut sink, 0, 0, &four(0)).await.expect("written"), DURABLE);
+    redis::cmd("ACL")
+        .arg(&["SETUSER", "me", "-hincrby"])
+        .exec_async(&mut redis)
         .await
-        .expect_err("refused");
+        .expect("fewer rights");
+    let error = write(&mut sink, 0, 4, &four(4)).await.expect_err("refused");
     assert_eq!(error.class, Class::Pause, "{error}");
     assert!(error.remedy.expect("a remedy").contains("commands"), "{error}");
-    // It failed after the first write, so the window is given up rather than kept half changed.
+    // It failed after the position had moved, so the window is given up rather than kept half changed.
     assert_eq!(sink.positions(&log(), &[0]).await.expect("positions"), at(&[]));
 }
 

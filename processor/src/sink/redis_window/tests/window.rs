@@ -185,6 +185,43 @@ async fn the_public_key_has_a_ttl_and_is_made_again_whole() {
     assert!((590..=600).contains(&ttl), "{ttl}");
 }
 
+/// As after a restart of Redis, when a cursor from before means something else.
+#[tokio::test]
+async fn a_scan_that_missed_some_begins_again() {
+    let server = Server::start(&[]);
+    let mut redis = server.connect().await;
+    let (mut sink, mut ticker) = lane(&settings(&server, &[(KEY, 600)]), 3);
+    set_clock(&mut redis, 10_000).await;
+    sink.positions(&log(), &[0]).await.expect("positions");
+    let records: Vec<_> = (0..60)
+        .map(|n| insert(n, u128::from(n.unsigned_abs()) + 1, 10_000, 1000))
+        .collect();
+    assert_eq!(write(&mut sink, 0, 0, &records).await.expect("written"), DURABLE);
+    redis::cmd("DEL")
+        .arg(KEY)
+        .exec_async(&mut redis)
+        .await
+        .expect("del");
+    assert!(ticker.tick().await.expect("a tick"), "three at a time");
+    // The last slot of the table.
+    let set = ["{engagement:10min}:meta", "cursor", "1/63"];
+    redis::cmd("HSET")
+        .arg(&set)
+        .exec_async(&mut redis)
+        .await
+        .expect("set");
+    assert!(ticker.tick().await.expect("a tick"));
+    assert_eq!(board(&mut redis, KEY).await, [], "never shown in part");
+    let cursor: String = redis::cmd("HGET")
+        .arg(&set[..2])
+        .query_async(&mut redis)
+        .await
+        .expect("a cursor");
+    assert_eq!(cursor, "2/0", "the second scan");
+    drain(&mut ticker).await;
+    assert_eq!(board(&mut redis, KEY).await.len(), 60);
+}
+
 /// The clock of Redis itself, and the ticker as it runs: nothing is written, and all leaves.
 #[tokio::test]
 async fn a_window_empties_by_itself_in_time() {

@@ -2,7 +2,7 @@
 
 use super::*;
 
-struct Worker {
+pub(super) struct Worker {
     sink: RedisWindow,
     stands: Positions,
 }
