@@ -16,6 +16,9 @@ use webhook_protocol::{
 };
 use webhook_sink::clock;
 
+/// As many as the seed of the database has.
+const CONTENTS: u64 = 20;
+
 type Failure = Box<dyn Error + Send + Sync>;
 
 #[tokio::main]
@@ -105,11 +108,20 @@ fn event(random: &mut u64, committed_at: &str) -> String {
          \"raw_payload\":\"{{\\\"k\\\": {b}}}\",\"content_type\":\"podcast\",\"length_seconds\":1800,\
          \"content_version\":268548976,\"engagement_seconds\":8.000,\"engagement_pct\":0.0044,\
          \"committed_at\":\"{committed_at}\"}}",
-        uuid(a, b),
+        uuid(head(a), b),
         a >> 24,
-        uuid(a % 1000, 7),
+        uuid(a % CONTENTS, 7),
         uuid(b, a),
     )
+}
+
+/// The first half of an id: random, or ordered by time as in a UUID of version 7 where `TIME_ORDERED` is set.
+fn head(random: u64) -> u64 {
+    if env::var_os("TIME_ORDERED").is_none() {
+        return random;
+    }
+    let ms = clock::now_us().unsigned_abs() / 1000;
+    (ms << 16) | (random & 0xffff)
 }
 
 fn uuid(a: u64, b: u64) -> String {

@@ -13,8 +13,8 @@ use crate::event::Event;
 const INSERT_ID: &str = "INSERT INTO ids (event_id, seq) VALUES (?1, ?2) ON CONFLICT (event_id) DO NOTHING";
 const INSERT_EVENT: &str = "INSERT INTO events (seq, event_id, received_at, committed_at, op, event_type,
     content_type, content_id, device, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
-const PROBE: &str =
-    "INSERT INTO probe (only, at) VALUES (1, ?1) ON CONFLICT (only) DO UPDATE SET at = excluded.at";
+const PROBE: &str = "INSERT INTO probe (only, at, filler) VALUES (1, ?1, zeroblob(?2))
+    ON CONFLICT (only) DO UPDATE SET at = excluded.at, filler = excluded.filler";
 /// `received_at` does not go back with the clock, so that `since` can be found by bisection; but a last event dated
 /// further ahead than this came from a clock that was wrong, and is no reason to stay there.
 const MAX_CLOCK_STEP_US: i64 = 3_600_000_000;
@@ -58,8 +58,15 @@ impl Ledger {
         &self.counters
     }
 
-    /// Stores what is new, counts the rest, and returns once it is durable.
-    pub(super) fn commit(&mut self, jobs: &[Job], invalid: i64, now_us: i64) -> rusqlite::Result<Committed> {
+    /// Stores what is new, counts the rest, and returns once it is durable. Where there is nothing to store it proves
+    /// that `room_bytes` could be.
+    pub(super) fn commit(
+        &mut self,
+        jobs: &[Job],
+        invalid: i64,
+        room_bytes: i64,
+        now_us: i64,
+    ) -> rusqlite::Result<Committed> {
         let mut counters = self.counters.clone();
         counters.invalid_signatures += invalid;
         let received_at_us = self.received_at_us(now_us);
@@ -79,8 +86,8 @@ impl Ledger {
             }
             counters.save(&self.counters, &transaction)?;
             // A transaction that changes nothing would not touch the disk, and prove nothing.
-            if committed.committed_at_us.is_empty() {
-                transaction.prepare_cached(PROBE)?.execute([now_us])?;
+            if jobs.iter().all(|job| job.events.is_empty()) {
+                transaction.prepare_cached(PROBE)?.execute([now_us, room_bytes])?;
             }
         }
         transaction.commit()?;
@@ -91,7 +98,7 @@ impl Ledger {
 
     /// Proves that the store can be written.
     pub(super) fn probe(&mut self, now_us: i64) -> rusqlite::Result<()> {
-        self.commit(&[], 0, now_us).map(drop)
+        self.commit(&[], 0, 0, now_us).map(drop)
     }
 
     /// Moves the log into the file while nobody waits, so that a busy moment need not.

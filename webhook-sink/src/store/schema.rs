@@ -33,7 +33,7 @@ CREATE INDEX events_by_device ON events (device);
 CREATE INDEX events_by_content_id ON events (content_id);
 CREATE INDEX events_by_event_type ON events (event_type);
 CREATE TABLE counters (kind TEXT, name TEXT, value INTEGER NOT NULL, PRIMARY KEY (kind, name)) WITHOUT ROWID;
-CREATE TABLE probe (only INTEGER PRIMARY KEY CHECK (only = 1), at INTEGER NOT NULL);
+CREATE TABLE probe (only INTEGER PRIMARY KEY CHECK (only = 1), at INTEGER NOT NULL, filler BLOB NOT NULL);
 ";
 
 /// 64 MiB, in KiB: the upper pages of `ids` and the ends of the indexes stay in memory.

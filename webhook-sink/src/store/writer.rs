@@ -19,6 +19,8 @@ use crate::{cause::describe, clock::now_us, event::Event};
 
 /// The most events of one transaction: it takes some 200 ms, which is what the last to join waits at worst.
 const MAX_GROUP_EVENTS: usize = 20_000;
+/// The most that is written to prove that a fault is over.
+const MAX_ROOM_BYTES: usize = 32 * 1024 * 1024;
 /// How often the writer looks after itself while nothing comes: counts what was not believed, moves the log, tries
 /// whether a fault is over.
 const IDLE: Duration = Duration::from_secs(1);
@@ -41,6 +43,9 @@ struct Writer {
     /// `None` after a fault, until the store can be opened and written again.
     ledger: Option<Ledger>,
     live: Arc<Live>,
+    /// What did not fit when the store last failed, in bytes: it is well again when so much can be written. A disk that
+    /// is all but full has room for the smallest probe, and for no event.
+    room_bytes: usize,
     /// Whether something was written since the log was last moved while idle.
     dirty: bool,
 }
@@ -57,6 +62,7 @@ pub(super) fn spawn(
         path,
         ledger: Some(ledger),
         live,
+        room_bytes: 0,
         dirty: true,
     };
     thread::Builder::new()
@@ -100,16 +106,26 @@ impl Writer {
             Some(ledger) => ledger,
             None => Ledger::open(&self.path).map_err(|error| unavailable(&error))?,
         };
-        let committed = ledger.commit(jobs, invalid, now_us()).map_err(|source| {
-            let error = OpenError::of(&self.path, source);
-            if !faulty {
-                tracing::error!(
-                    error = describe(&error),
-                    "nothing is accepted until the store can be written"
-                );
-            }
-            unavailable(&error)
-        })?;
+        let room_bytes = i64::try_from(self.room_bytes).unwrap_or_default();
+        let committed = ledger
+            .commit(jobs, invalid, room_bytes, now_us())
+            .map_err(|source| {
+                let error = OpenError::of(&self.path, source);
+                if !faulty {
+                    tracing::error!(
+                        error = describe(&error),
+                        "nothing is accepted until the store can be written"
+                    );
+                }
+                let failed_bytes = jobs
+                    .iter()
+                    .flat_map(|job| &job.events)
+                    .map(|event| event.body.len())
+                    .sum();
+                self.room_bytes = self.room_bytes.max(failed_bytes).min(MAX_ROOM_BYTES);
+                unavailable(&error)
+            })?;
+        self.room_bytes = 0;
         if faulty {
             tracing::info!("the store can be written again");
         }
