@@ -1,6 +1,19 @@
 //! The scenarios, in the order in which they run.
 
 mod attach;
+mod batching;
+mod config_errors;
+mod flushed;
+mod graceful_stop;
+mod kills;
+mod missing_topic;
+mod poison;
+mod receiver_killed;
+mod two_instances;
+mod values;
+mod window;
+mod wrong_password;
+mod wrong_secret;
 
 use crate::harness::{Bench, Measured, Stack};
 use crate::report::Report;
@@ -40,7 +53,22 @@ const ATTACHED: &[Scenario<Attached>] = scenarios![
 const TAKEN_BACK: &str = "taken-back";
 
 /// Each begins on an emptied stack, with processes of its own.
-const ON_BENCHES: &[Scenario<Bench>] = scenarios![];
+const ON_BENCHES: &[Scenario<Bench>] = scenarios![
+    "values" => values::run,
+    "window" => window::run,
+    "batching" => batching::run,
+    "two-instances" => two_instances::run,
+    "kill-processor" => kills::processor,
+    "kill-redis" => kills::redis,
+    "poison" => poison::run,
+    "receiver-killed" => receiver_killed::run,
+    "wrong-secret" => wrong_secret::run,
+    "wrong-password" => wrong_password::run,
+    "missing-topic" => missing_topic::run,
+    "config-errors" => config_errors::run,
+    "graceful-stop" => graceful_stop::run,
+    "redis-flushed" => flushed::run,
+];
 
 /// A scenario that takes longer hangs.
 const LONGEST: Duration = Duration::from_secs(300);

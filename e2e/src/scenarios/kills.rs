@@ -1,0 +1,150 @@
+//! kill -9 of the processor and of Redis while rows come in: no loss, no double effect.
+
+use crate::harness::bench::COMPLETE;
+use crate::harness::load::{Amount, Load};
+use crate::harness::wait::{self, Look, seen_if};
+use crate::harness::{Bench, Measured, Plan, Receiver, check};
+use anyhow::{Context, Result, ensure};
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+const KILLS: usize = 3;
+/// A COPY every five seconds, which is about as long as the group takes to notice a death.
+const LOAD: Amount = Amount { rate: 800, rows: 32_000, copies: 8, copy_rows: 4000 };
+/// What has to come in altogether.
+const LEAST_ROWS: u64 = 50_000;
+/// Rows that are committed and not yet in both sinks when a kill is ordered: enough that some still are when it strikes.
+const LEAST_WAITING: i64 = 1500;
+/// Looks follow each other closely: a COPY is through within half a second.
+const PAUSE: Duration = Duration::from_millis(10);
+/// What was killed stays dead this long.
+const DEAD: Duration = Duration::from_millis(300);
+/// Between two kills.
+const CALM: Duration = Duration::from_secs(1);
+const BEFORE: Duration = Duration::from_secs(1);
+
+/// How things stood when a kill was ordered.
+struct Moment {
+    committed: i64,
+    per_second: i64,
+}
+
+pub async fn processor(bench: &Bench) -> Result<Measured> {
+    let receiver = bench.receiver().await?;
+    let plan = bench.plan(&receiver)?;
+    let mut processor = bench.processor(&plan).await?;
+    let mut load = Load::start(bench, LOAD).await?;
+    let mut measured = Measured::default();
+    for number in 1..=KILLS {
+        let moment = moment(bench, &plan, &receiver).await?;
+        ensure!(load.runs(), "the load had ended before kill {number}");
+        processor.process.kill().await?;
+        let in_flight = moment.committed - receiver.remote.stats().await?.total_events;
+        tokio::time::sleep(DEAD).await;
+        processor.process.start_again()?;
+        note(&mut measured, number, &moment, in_flight)?;
+        moves_on(bench, &plan, &receiver, &moment, &mut measured).await?;
+    }
+    finish(bench, &plan, &receiver, load, &mut measured).await?;
+    Ok(measured)
+}
+
+pub async fn redis(bench: &Bench) -> Result<Measured> {
+    let receiver = bench.receiver().await?;
+    let plan = bench.plan(&receiver)?;
+    let mut processor = bench.processor(&plan).await?;
+    let mut load = Load::start(bench, LOAD).await?;
+    let mut measured = Measured::default();
+    for number in 1..=KILLS {
+        let moment = moment(bench, &plan, &receiver).await?;
+        ensure!(load.runs(), "the load had ended before kill {number}");
+        bench.stack.run(&["kill", "redis"]).await?;
+        let [delivered, _] = processor.admin.done(&plan.pipeline).await?;
+        ensure!(bench.redis.run(&["PING"]).await.is_err(), "Redis answers though it was killed");
+        tokio::time::sleep(DEAD).await;
+        bench.stack.run(&["start", "redis"]).await?;
+        note(&mut measured, number, &moment, moment.committed - whole(delivered.events)?)?;
+        moves_on(bench, &plan, &receiver, &moment, &mut measured).await?;
+    }
+    ensure!(processor.process.runs(), "the processor has ended");
+    finish(bench, &plan, &receiver, load, &mut measured).await?;
+    Ok(measured)
+}
+
+/// Waits for a moment at which a kill hurts: rows wait on the way to both sinks, and in the second before some got there.
+async fn moment(bench: &Bench, plan: &Plan, receiver: &Receiver) -> Result<Moment> {
+    let mut history: VecDeque<(Instant, i64)> = VecDeque::new();
+    wait::until_every(PAUSE, "rows are on their way", COMPLETE, async || {
+        let (committed, sum_ms) = table(bench).await?;
+        let stored = receiver.remote.stats().await?.total_events;
+        let counted: i64 = bench.redis.board(plan.key()?).await?.values().sum();
+        let now = Instant::now();
+        history.push_back((now, stored));
+        while history.get(1).is_some_and(|(at, _)| now - *at >= BEFORE) {
+            history.pop_front();
+        }
+        let (since, stored_then) = history.front().copied().unwrap_or((now, stored));
+        let (waiting, per_second) = (committed - stored, stored - stored_then);
+        let is_moment = now - since >= BEFORE && waiting >= LEAST_WAITING && counted < sum_ms && per_second > 0;
+        Ok(if is_moment {
+            Look::Seen(Moment { committed, per_second })
+        } else {
+            Look::NotYet(format!("{waiting} wait, {per_second}/s were stored"))
+        })
+    })
+    .await
+}
+
+/// Rows that are committed, and the sum of their durations.
+async fn table(bench: &Bench) -> Result<(i64, i64)> {
+    let sql = "SELECT count(*), coalesce(sum(duration_ms), 0)::bigint FROM engagement_events";
+    let rows = bench.db.rows(sql, &[]).await?;
+    let row = rows.first().context("no answer")?;
+    Ok((row.try_get(0)?, row.try_get(1)?))
+}
+
+/// Asserts and notes that a kill struck a pipeline that moved.
+fn note(measured: &mut Measured, number: usize, moment: &Moment, in_flight: i64) -> Result<()> {
+    check::at_least(format!("rows in flight at kill {number}"), in_flight, 1)?;
+    check::at_least(format!("rows per second before kill {number}"), moment.per_second, 1)?;
+    measured.add(format!("kill {number}: {in_flight} in flight, {}/s before", moment.per_second));
+    Ok(())
+}
+
+/// Waits until rows that were committed after the kill are in both sinks.
+async fn moves_on(bench: &Bench, plan: &Plan, receiver: &Receiver, moment: &Moment, measured: &mut Measured) -> Result<()> {
+    let (began, key) = (Instant::now(), plan.key()?);
+    let before: i64 = wait::until("Redis answers", COMPLETE, async || {
+        Ok(Look::Seen(bench.redis.board(key).await?.values().sum()))
+    })
+    .await?;
+    wait::until("both sinks move again", COMPLETE, async || {
+        let stored = receiver.remote.stats().await?.total_events;
+        let counted: i64 = bench.redis.board(key).await?.values().sum();
+        let moves = stored > moment.committed && counted > before;
+        Ok(seen_if(moves, || format!("{stored} rows stored, {} were committed at the kill", moment.committed)))
+    })
+    .await?;
+    let after = bench.db.count_events().await? - moment.committed;
+    check::at_least("rows committed after the kill", after, 1)?;
+    measured.add(format!("moving {:.1} s later, {after} rows committed meanwhile", began.elapsed().as_secs_f64()));
+    tokio::time::sleep(CALM).await;
+    Ok(())
+}
+
+/// A counter as a whole number.
+fn whole(counter: f64) -> Result<i64> {
+    format!("{counter:.0}").parse().context("a counter beyond all numbers")
+}
+
+async fn finish(
+    bench: &Bench,
+    plan: &Plan,
+    receiver: &Receiver,
+    load: Load,
+    measured: &mut Measured,
+) -> Result<()> {
+    let rows = load.finish().await?;
+    check::at_least("rows that came in", rows, LEAST_ROWS)?;
+    bench.complete(plan, receiver, measured).await
+}

@@ -1,0 +1,39 @@
+//! The receiver is killed and comes back: its lane catches up, and the other lane takes no notice.
+
+use crate::harness::bench::COMPLETE;
+use crate::harness::load::{Amount, Load};
+use crate::harness::{Bench, Measured, check, effects};
+use anyhow::{Result, ensure};
+use std::time::{Duration, Instant};
+
+const LOAD: Amount = Amount { rate: 500, rows: 4000, copies: 2, copy_rows: 4000 };
+const KILL_AFTER: Duration = Duration::from_millis(500);
+
+pub async fn run(bench: &Bench) -> Result<Measured> {
+    let mut receiver = bench.receiver().await?;
+    let plan = bench.plan(&receiver)?;
+    let mut processor = bench.processor(&plan).await?;
+    let load = Load::start(bench, LOAD).await?;
+    tokio::time::sleep(KILL_AFTER).await;
+    let stored = receiver.remote.stats().await?.total_events;
+    check::at_least("events stored before the kill", stored, 1)?;
+    receiver.process.kill().await?;
+    load.finish().await?;
+    let rows = bench.db.count_events().await?;
+    check::at_least("rows that came while the receiver was dead", rows - stored, 1)?;
+    let (contents, _) =
+        effects::board_equals_sql(&bench.db, &bench.redis, plan.key()?, "1 hour", COMPLETE).await?;
+    let why = processor.admin.lane_is(&plan.pipeline, "webhook", "sink", "retrying").await?;
+    ensure!(!why.is_empty(), "/readyz does not say why the webhook's lane stands still");
+    let mut measured = Measured::default();
+    measured.add(format!("{contents} contents in Redis while the receiver was dead ({why})"));
+
+    receiver.process.start_again()?;
+    let back = Instant::now();
+    receiver.answers().await?;
+    bench.receiver_holds(&receiver, rows).await?;
+    measured.add(format!("caught up {} rows {:.1} s after its start", rows - stored, back.elapsed().as_secs_f64()));
+    bench.complete(&plan, &receiver, &mut measured).await?;
+    ensure!(processor.process.runs(), "the processor has ended");
+    Ok(measured)
+}

@@ -1,0 +1,68 @@
+//! Two instances on one Redis share the partitions of each lane; one is killed, and the other takes over.
+
+use crate::harness::bench::COMPLETE;
+use crate::harness::config::{Plan, SINKS};
+use crate::harness::load::{Amount, Load};
+use crate::harness::wait::{self, seen_if};
+use crate::harness::{Bench, Measured, Processor, check};
+use anyhow::Result;
+use std::time::{Duration, Instant};
+
+const BEFORE: Amount = Amount { rate: 1000, rows: 8000, copies: 4, copy_rows: 3000 };
+const AFTER: Amount = Amount { rate: 1000, rows: 4000, copies: 2, copy_rows: 2000 };
+/// Of the records of each lane, each instance delivers at least this share.
+const LEAST_SHARE: f64 = 0.3;
+/// When the one is killed, after the second load has begun.
+const KILL_AFTER: Duration = Duration::from_millis(1500);
+
+pub async fn run(bench: &Bench) -> Result<Measured> {
+    let receiver = bench.receiver().await?;
+    let plan = bench.plan(&receiver)?;
+    let (mut one, two) = (bench.start(&plan, "one")?, bench.start(&plan, "two")?);
+    both_own_partitions(&plan, &one, &two).await?;
+
+    let rows = Load::start(bench, BEFORE).await?.finish().await?;
+    bench.receiver_holds(&receiver, i64::try_from(rows)?).await?;
+    bench.no_lag(&plan).await?;
+    let mut measured = Measured::default();
+    let (by_one, by_two) = (one.admin.done(&plan.pipeline).await?, two.admin.done(&plan.pipeline).await?);
+    for ((sink, by_one), by_two) in SINKS.iter().zip(by_one).zip(by_two) {
+        let share = by_one.events / (by_one.events + by_two.events);
+        check::at_least(format!("the first instance's share of lane {sink}"), share, LEAST_SHARE)?;
+        check::at_most(format!("the first instance's share of lane {sink}"), share, 1.0 - LEAST_SHARE)?;
+        measured.add(format!("{sink} {:.0}:{:.0} %", share * 100.0, (1.0 - share) * 100.0));
+    }
+
+    let load = Load::start(bench, AFTER).await?;
+    tokio::time::sleep(KILL_AFTER).await;
+    check::at_least("workers of the killed instance that read", one.admin.reading(&plan.pipeline, "redis").await?, 1)?;
+    one.process.kill().await?;
+    let (killed, rows_then) = (Instant::now(), bench.db.count_events().await?);
+    wait::until("the other instance reads all partitions", COMPLETE, async || {
+        let lag = bench.kafka.lag(&plan.group("redis"), &plan.topic).await?;
+        let stored = receiver.remote.stats().await?.total_events;
+        let rows = bench.db.count_events().await?;
+        Ok(seen_if(stored > rows_then && rows - stored < 500, || format!("{stored} of {rows} rows, lag {lag}")))
+    })
+    .await?;
+    measured.add(format!("taken over {:.1} s after the kill", killed.elapsed().as_secs_f64()));
+    let total = rows + load.finish().await?;
+    check::at_least("rows that came after the kill", i64::try_from(total)? - rows_then, 1)?;
+    bench.complete(&plan, &receiver, &mut measured).await?;
+    Ok(measured)
+}
+
+async fn both_own_partitions(plan: &Plan, one: &Processor, two: &Processor) -> Result<()> {
+    one.admin.ready().await?;
+    two.admin.ready().await?;
+    wait::until("each instance owns a partition of each lane", COMPLETE, async || {
+        let mut reading = Vec::new();
+        for instance in [one, two] {
+            for sink in SINKS {
+                reading.push(instance.admin.reading(&plan.pipeline, sink).await?);
+            }
+        }
+        Ok(seen_if(reading.iter().all(|workers| *workers == plan.workers), || format!("{reading:?} workers read")))
+    })
+    .await
+}

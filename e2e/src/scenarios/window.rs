@@ -1,0 +1,110 @@
+//! Two windows of a few seconds: they take in what is due and empty by themselves, without traffic, by Redis' own clock.
+
+use crate::harness::config::{Plan, Window};
+use crate::harness::redis::Board;
+use crate::harness::{Bench, Measured, check};
+use anyhow::{Context, Result, ensure};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// The lengths of both windows, in the file and in microseconds.
+const WINDOWS: [(&str, i64); 2] = [("3s", 3_000_000), ("6s", 6_000_000)];
+/// The bound that the design states: a contribution leaves between its window's end and this much later.
+const LATE_US: i64 = 1_200_000;
+/// What a look may add on a busy machine: the pause between two looks, and a look.
+const SLACK_US: i64 = 250_000;
+/// Rows that are due only after a while, and rows that are older than both windows.
+const AHEAD_US: i64 = 2_500_000;
+const OLD: &str = "10 seconds";
+const PAUSE: Duration = Duration::from_millis(10);
+/// Longer than everything takes: the latest row, the longest window, the bound.
+const OBSERVED: Duration = Duration::from_secs(12);
+
+/// When a content was in a window, by Redis' clock in microseconds.
+#[derive(Debug, Default, Clone, Copy)]
+struct Stay {
+    first_seen: Option<i64>,
+    last_seen: Option<i64>,
+    first_gone: Option<i64>,
+}
+
+pub async fn run(bench: &Bench) -> Result<Measured> {
+    let receiver = bench.receiver().await?;
+    let mut plan = bench.plan(&receiver)?;
+    plan.windows =
+        WINDOWS.iter().map(|(length, _)| Window { key: format!("{}:{length}", bench.name), length }).collect();
+    let _processor = bench.processor(&plan).await?;
+
+    let now_row = insert(bench, "now", "clock_timestamp()").await?;
+    let ahead = format!("clock_timestamp() + interval '{AHEAD_US} microseconds'");
+    let ahead_row = insert(bench, "ahead", &ahead).await?;
+    let old_row = insert(bench, "old", &format!("clock_timestamp() - interval '{OLD}'")).await?;
+    // From here on there is no traffic.
+    let stays = observe(bench, &plan).await?;
+
+    let mut measured = Measured::default();
+    for ((length, length_us), stays) in WINDOWS.iter().zip(&stays) {
+        ensure!(!stays.contains_key(&old_row.content), "a row that was older than {OLD} was seen in the window of {length}");
+        for (name, row) in [("now", &now_row), ("ahead", &ahead_row)] {
+            let stay = stays.get(&row.content).copied().unwrap_or_default();
+            let what = |event: &str| format!("µs from event_ts of the row dated {name} until it {event} the window of {length}");
+            let entered = stay.first_seen.with_context(|| format!("the row dated {name} was never in the window of {length}"))?;
+            let left = stay.first_gone.with_context(|| format!("the row dated {name} never left the window of {length}"))?;
+            let stayed = stay.last_seen.unwrap_or_default();
+            check::at_least(what("entered"), entered - row.at_us, 0)?;
+            check::at_least(what("was last seen in"), stayed - row.at_us, length_us - SLACK_US)?;
+            check::at_least(what("was gone from"), left - row.at_us, *length_us)?;
+            check::at_most(what("was gone from"), left - row.at_us, length_us + LATE_US + SLACK_US)?;
+            if name == "ahead" {
+                check::at_most(what("entered"), entered - row.at_us, LATE_US + SLACK_US)?;
+                measured.add(format!("{length}: due row in after {} ms", (entered - row.at_us) / 1000));
+            }
+            measured.add(format!("{length}: {name} left {} ms after its end", (left - row.at_us - length_us) / 1000));
+        }
+    }
+    Ok(measured)
+}
+
+/// A row of a content of its own, and its `event_ts`.
+struct Row {
+    content: String,
+    at_us: i64,
+}
+
+async fn insert(bench: &Bench, name: &str, event_ts: &str) -> Result<Row> {
+    let content = bench.db.insert_content(&format!("e2e-{}-{name}", bench.name), "video", Some(60)).await?;
+    let sql = format!(
+        "INSERT INTO engagement_events (content_id, user_id, event_type, duration_ms, event_ts) \
+         VALUES ($1::text::uuid, uuid_generate_v4(), 'play', 1000, {event_ts}) \
+         RETURNING (extract(epoch FROM event_ts) * 1000000)::bigint"
+    );
+    let at_us = bench.db.value(&sql, &[&content]).await?;
+    Ok(Row { content, at_us })
+}
+
+/// Looks at both windows until they have long been empty: the stays of each content in each window.
+async fn observe(bench: &Bench, plan: &Plan) -> Result<Vec<BTreeMap<String, Stay>>> {
+    let keys: Vec<_> = plan.windows.iter().map(|window| window.key.as_str()).collect();
+    let mut stays = vec![BTreeMap::new(); keys.len()];
+    let end = Instant::now() + OBSERVED;
+    while Instant::now() < end {
+        let (now_us, boards) = bench.redis.boards_at(&keys).await?;
+        for (stays, board) in stays.iter_mut().zip(&boards) {
+            note(stays, board, now_us);
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(stays)
+}
+
+fn note(stays: &mut BTreeMap<String, Stay>, board: &Board, now_us: i64) {
+    for member in board.keys() {
+        let stay: &mut Stay = stays.entry(member.clone()).or_default();
+        stay.first_seen.get_or_insert(now_us);
+        stay.last_seen = Some(now_us);
+        stay.first_gone = None;
+    }
+    for (_, stay) in stays.iter_mut().filter(|(member, _)| !board.contains_key(*member)) {
+        stay.first_gone.get_or_insert(now_us);
+    }
+}
