@@ -7,7 +7,7 @@ use crate::enrich::cache::Cache;
 use crate::enrich::fence::Fence;
 use crate::enrich::lookup::Lookup;
 use crate::enrich::{Enricher, feed};
-use crate::health::Health;
+use crate::health::{Health, State, WorkerHealth};
 use crate::lane::{self, Plan, Worker};
 use crate::metrics::{self, LaneMetrics};
 use crate::position::FirstStart;
@@ -107,17 +107,22 @@ struct Process {
 impl Process {
     /// Starts the lanes of a pipeline: those that want no content at once, the others when the contents are loaded.
     async fn pipeline(self: Arc<Self>, name: String, pipeline: Pipeline) -> anyhow::Result<()> {
+        let mut enriching = Vec::new();
         for (sink, settings) in pipeline.sinks.iter().filter(|(_, sink)| sink.enabled) {
-            if !wants_content(&settings.target) {
-                self.lane(&name, &pipeline, sink.as_str(), settings, None)?;
+            let health = self.health.workers(&format!("{name}/{sink}"), settings.workers.get());
+            if wants_content(&settings.target) {
+                enriching.push((sink, settings, health));
+            } else {
+                self.lane(&name, &pipeline, (sink.as_str(), settings), health, None)?;
             }
         }
-        let enriching: Vec<_> =
-            pipeline.sinks.iter().filter(|(_, sink)| sink.enabled && wants_content(&sink.target)).collect();
         if let (Some(content), false) = (&pipeline.content, enriching.is_empty()) {
+            for worker in enriching.iter().flat_map(|(.., health)| health) {
+                worker.set(State::Waiting { why: format!("loading contents from topic `{}`", content.topic) });
+            }
             let enricher = self.enricher(&name, content).await?;
-            for (sink, settings) in enriching {
-                self.lane(&name, &pipeline, sink.as_str(), settings, Some(Arc::clone(&enricher)))?;
+            for (sink, settings, health) in enriching {
+                self.lane(&name, &pipeline, (sink.as_str(), settings), health, Some(Arc::clone(&enricher)))?;
             }
         }
         Ok(())
@@ -157,8 +162,8 @@ impl Process {
         &self,
         pipeline: &str,
         settings: &Pipeline,
-        sink: &str,
-        target: &config::Sink,
+        (sink, target): (&str, &config::Sink),
+        health: Vec<WorkerHealth>,
         enricher: Option<Arc<Enricher>>,
     ) -> anyhow::Result<()> {
         let plan = self.plan(pipeline, settings, sink, target, enricher);
@@ -168,12 +173,12 @@ impl Process {
                 let (ticker, seen) = Ticker::new(&settings);
                 tokio::spawn(ticker.run(std::future::pending()));
                 let sink = || Ok(RedisWindow::new(&settings, seen.clone()));
-                lane::start(&plan, &self.health, sink, &self.failed)?
+                lane::start(&plan, health, sink, &self.failed)?
             }
             Target::Webhook(webhook) => {
                 let settings = webhook_settings(webhook).with_context(|| format!("sink `{sink}`"))?;
                 let sink = || Webhook::new(settings.clone()).map_err(anyhow::Error::from);
-                lane::start(&plan, &self.health, sink, &self.failed)?
+                lane::start(&plan, health, sink, &self.failed)?
             }
         };
         self.workers.lock().unwrap_or_else(PoisonError::into_inner).extend(workers);

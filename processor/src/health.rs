@@ -80,9 +80,12 @@ impl WorkerHealth {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says what the reader is doing.
-    pub fn set(&self, state: State) {
-        self.lock().reader = state;
+    /// Says what the reader is doing. True if that is new.
+    pub fn set(&self, state: State) -> bool {
+        let mut worker = self.lock();
+        let changed = worker.reader != state;
+        worker.reader = state;
+        changed
     }
 
     /// Says how the sink is. True if that is new.
@@ -132,8 +135,13 @@ struct LaneReport {
 }
 
 impl Health {
+    /// Places for the workers of `lane`, which have not started yet.
+    pub fn workers(&self, lane: &str, count: usize) -> Vec<WorkerHealth> {
+        (0..count).map(|_| self.worker(lane)).collect()
+    }
+
     /// A place for one more worker of `lane`.
-    pub fn worker(&self, lane: &str) -> WorkerHealth {
+    fn worker(&self, lane: &str) -> WorkerHealth {
         let worker = Worker { reader: State::Starting, sink: SinkState::Working, content: None, kafka: None };
         let worker = WorkerHealth(Arc::new(Mutex::new(worker)));
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);

@@ -4,7 +4,7 @@
 //! writer on a thread of their own with a [`Handoff`] between them. Lanes share nothing but the process and the contents.
 
 use crate::deliver::{Delivery, Lane};
-use crate::health::{Health, State, WorkerHealth};
+use crate::health::{State, WorkerHealth};
 use crate::sink::Sink;
 use crate::source::client::Cluster;
 use crate::source::reader::{Reader, Reading, SourceError};
@@ -32,18 +32,21 @@ pub struct Plan {
     pub patience: Duration,
 }
 
-/// Starts the workers of a lane, each with a sink of its own made by `sink`. `failed` is told when one ends by itself.
+/// Starts the workers of a lane, one for each place in `health`, each with a sink of its own made by `sink`. `failed` is told
+/// when one ends by itself.
 ///
 /// # Errors
 /// The Kafka client refuses its settings, or the system gives no thread.
 pub fn start<S: Sink + Send>(
     plan: &Plan,
-    health: &Health,
+    health: Vec<WorkerHealth>,
     sink: impl Fn() -> anyhow::Result<S>,
     failed: &Arc<dyn Fn(String) + Send + Sync>,
 ) -> anyhow::Result<Vec<Worker>> {
-    (0..plan.reading.workers)
-        .map(|number| start_worker(plan, number, health.worker(&plan.lane.name), sink()?, Arc::clone(failed)))
+    health
+        .into_iter()
+        .enumerate()
+        .map(|(number, health)| start_worker(plan, number, health, sink()?, Arc::clone(failed)))
         .collect()
 }
 

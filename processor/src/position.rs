@@ -58,10 +58,14 @@ impl Spans {
     /// Takes one more record in: the stretch of `partition` that began at `from` now ends behind `offset`.
     /// `from` counts only for the partition's first record here.
     pub fn extend(&mut self, partition: Partition, from: Offset, offset: Offset) {
-        let to = offset.saturating_add(1);
-        match self.0.iter_mut().find(|span| span.partition == partition) {
-            Some(span) => span.to = span.to.max(to),
-            None => self.0.push(Span { partition, from, to }),
+        self.cover(Span { partition, from, to: offset.saturating_add(1) });
+    }
+
+    /// Takes in the stretch that follows; its beginning counts only where the partition is not covered yet.
+    pub fn cover(&mut self, next: Span) {
+        match self.0.iter_mut().find(|span| span.partition == next.partition) {
+            Some(span) => span.to = span.to.max(next.to),
+            None => self.0.push(next),
         }
     }
 

@@ -11,8 +11,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// How long the broker may take to make a dead letter durable before it is tried again.
 const PRODUCE_TIMEOUT: &str = "10000";
-/// A dead letter is its record and a few headers more; the source allows 16 MiB.
-const MESSAGE_MAX_BYTES: &str = "20971520";
+/// The client's own limit counts uncompressed bytes and is set to its maximum: what counts is the topic's.
+const MESSAGE_MAX_BYTES: &str = "1000000000";
 
 /// Where on its journey a record failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +61,9 @@ pub enum StoreError {
     /// The topic is not there.
     #[error("the dead-letter topic `{0}` does not exist; create it")]
     MissingTopic(String),
+    /// One does not fit.
+    #[error("the dead-letter topic `{0}` takes no record of this size; raise its max.message.bytes above the source topic's")]
+    TooLarge(String),
     /// The broker did not take them.
     #[error("topic `{topic}`: {error}")]
     Broker {
@@ -131,6 +134,8 @@ impl DeadLetters {
             .set("linger.ms", "0")
             .set("message.timeout.ms", PRODUCE_TIMEOUT)
             .set("message.max.bytes", MESSAGE_MAX_BYTES)
+            // A record may have fitted its topic only because it was compressed.
+            .set("compression.type", "lz4")
             .create()?;
         Ok(self.producer.get_or_init(|| producer))
     }
@@ -140,6 +145,7 @@ impl DeadLetters {
             Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
                 StoreError::MissingTopic(self.topic.clone())
             }
+            Some(RDKafkaErrorCode::MessageSizeTooLarge) => StoreError::TooLarge(self.topic.clone()),
             _ => StoreError::Broker { topic: self.topic.clone(), error },
         }
     }
@@ -166,8 +172,9 @@ impl DeadLetters {
             ("deltafan.failed_at_ms", &now_ms),
         ];
         let mut headers = OwnedHeaders::new_with_capacity(record.headers.len() + added.len());
-        for (key, value) in &record.headers {
-            headers = headers.insert(Header { key, value: *value });
+        for (name, value) in &record.headers {
+            // The client wants text; a name that is none arrives with its foreign bytes replaced.
+            headers = headers.insert(Header { key: &String::from_utf8_lossy(name), value: *value });
         }
         for (key, value) in added {
             headers = headers.insert(Header { key, value: Some(value) });

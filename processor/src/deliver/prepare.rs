@@ -3,7 +3,7 @@
 use super::outbox::{Outbox, RecordRef, Refused, Request};
 use super::{Lane, Stage, UnknownContent, retry};
 use crate::decode::{DecodeError, Decoded, decode};
-use crate::enrich::Freshness;
+use crate::enrich::{Enricher, Freshness};
 use crate::health::WorkerHealth;
 use crate::position::LogId;
 use crate::sink::{Batch, Event};
@@ -12,6 +12,7 @@ use crate::source::{Epoch, Handoff, Order, Record};
 use crate::transform::{Content, Transformed, transform};
 use std::rc::Rc;
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// Records prepared at a stretch before the write in flight gets its turn on the thread.
 const STRETCH: usize = 256;
@@ -59,6 +60,12 @@ impl<B: Batch> Preparing<'_, B> {
     }
 
     async fn chunk(&self, chunk: Rc<Chunk>, log: &LogId) -> Result<(), Superseded> {
+        // They lie behind everything that came before, and before the records that came after them.
+        for span in &chunk.passed {
+            self.room(chunk.epoch).await?;
+            let open = || Request::new(chunk.epoch, log.clone(), self.empty.clone());
+            self.outbox.add(chunk.epoch, open, |request| request.spans.cover(*span));
+        }
         let freshness = self.freshness().await;
         for index in 0..chunk.len() {
             if index % STRETCH == STRETCH - 1 {
@@ -103,27 +110,34 @@ impl<B: Batch> Preparing<'_, B> {
     ) -> Result<Option<Arc<Content>>, Superseded> {
         let Some(enricher) = self.lane.enricher.as_ref().filter(|_| self.wants_content) else { return Ok(None) };
         let Some(id) = change.row().and_then(|row| row.content_id) else { return Ok(None) };
+        let answered = tokio::select! {
+            content = self.ask_for(enricher, id, change.source.tx_id, freshness) => Ok(content),
+            () = self.handoff.superseded(epoch) => Err(Superseded),
+        };
+        if self.health.set_content(None) {
+            tracing::info!(lane = self.lane.name, "the lane no longer waits for a content");
+        }
+        answered
+    }
+
+    async fn ask_for(
+        &self,
+        enricher: &Enricher,
+        id: Uuid,
+        tx_id: u32,
+        freshness: Freshness,
+    ) -> Option<Arc<Content>> {
         let mut failures = 0;
         loop {
-            match enricher.content(id, change.source.tx_id, freshness).await {
-                Ok(content) => {
-                    if failures > 0 && self.health.set_content(None) {
-                        tracing::info!(lane = self.lane.name, "contents can be asked for again");
-                    }
-                    return Ok(content);
-                }
-                Err(error) => {
-                    failures += 1;
-                    let why = format!("waiting for content {id}: {error}");
-                    if self.health.set_content(Some(why)) {
-                        tracing::warn!(lane = self.lane.name, content = %id, %error, "the lane waits for a content");
-                    }
-                    tokio::select! {
-                        () = tokio::time::sleep(retry::pause(failures, None, rand::random())) => {}
-                        () = self.handoff.superseded(epoch) => return Err(Superseded),
-                    }
-                }
+            let error = match enricher.content(id, tx_id, freshness).await {
+                Ok(content) => return content,
+                Err(error) => error,
+            };
+            failures += 1;
+            if self.health.set_content(Some(format!("waiting for content {id}: {error}"))) {
+                tracing::warn!(lane = self.lane.name, content = %id, %error, "the lane waits for a content");
             }
+            tokio::time::sleep(retry::pause(failures, None, rand::random())).await;
         }
     }
 

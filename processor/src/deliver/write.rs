@@ -2,6 +2,7 @@
 //! dead letters. All retry, pausing and bisection is here.
 
 use super::outbox::{Item, Outbox, RecordRef, Refused, Request};
+use super::dead_letter::StoreError;
 use super::{DeadLetter, Lane, Stage, retry};
 use crate::health::{SinkState, WorkerHealth};
 use crate::sink::{Batch, Class, Sink, SinkError, Write, Written};
@@ -134,6 +135,7 @@ impl<S: Sink> Writing<'_, S> {
                 Err(error) => error,
             };
             if matches!(error.class, Class::Refused | Class::TooLarge) {
+                self.works();
                 self.lane.metrics.error(class_name(error.class));
                 return Ok(Ended::Condemned(describe(&error)));
             }
@@ -153,7 +155,11 @@ impl<S: Sink> Writing<'_, S> {
         while let Err(error) = self.lane.dead_letters.store(&letters).await {
             failures += 1;
             let why = format!("dead letters can't be written: {error}");
-            if self.health.set_sink(SinkState::Retrying { why: why.clone() }) {
+            let state = match error {
+                StoreError::Broker { .. } => SinkState::Retrying { why: why.clone() },
+                StoreError::MissingTopic(_) | StoreError::TooLarge(_) => SinkState::Paused { why: why.clone() },
+            };
+            if self.health.set_sink(state) {
                 tracing::warn!(lane = self.lane.name, "{why}");
             }
             self.handoff.rest();

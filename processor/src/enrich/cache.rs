@@ -45,6 +45,12 @@ impl Cache {
         };
     }
 
+    /// Forgets everything: it is read again from the beginning.
+    pub fn clear(&self) {
+        self.reached.send_replace(Positions::new());
+        self.contents.write().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// How many contents are known.
     pub fn len(&self) -> usize {
         self.contents.read().unwrap_or_else(PoisonError::into_inner).len()

@@ -24,6 +24,8 @@ use uuid::Uuid;
 const IDLE: Duration = Duration::from_millis(500);
 /// Pause before something that failed is tried again.
 const AGAIN: Duration = Duration::from_millis(500);
+/// How long the broker may take to tell the watermarks.
+const BROKER_TIMEOUT: Duration = Duration::from_secs(5);
 /// What librdkafka may fetch ahead.
 const FETCH_AHEAD_KIB: usize = 2 * 1024;
 
@@ -65,8 +67,13 @@ pub fn run(cluster: &Cluster, name: &str, cache: &Cache, stop: &AtomicBool) -> K
                 continue;
             }
         }
-        begun = drain(&consumer, name, cache);
-        advance(&consumer, cache);
+        begun = drain(&consumer, name, cache)?;
+        if begun {
+            advance(&consumer, cache);
+        } else {
+            cache.clear();
+            continue;
+        }
         gauge!(CONTENT_ENTRIES).set(f64::from(u32::try_from(cache.len()).unwrap_or(u32::MAX)));
         thread::park_timeout(IDLE);
     }
@@ -82,8 +89,10 @@ fn begin(consumer: &BaseConsumer, name: &str, cache: &Cache) -> bool {
         };
         let mut list = TopicPartitionList::with_capacity(found.partitions);
         for partition in 0..i32::try_from(found.partitions).unwrap_or(i32::MAX) {
-            list.add_partition_offset(name, partition, Offset::Beginning)?;
-            cache.advance(partition, 0);
+            let (low, _) = consumer.fetch_watermarks(name, partition, BROKER_TIMEOUT)?;
+            list.add_partition_offset(name, partition, Offset::Offset(low))?;
+            // Nothing lies before it: a topic whose records are all gone is loaded at once.
+            cache.advance(partition, low);
         }
         consumer.assign(&list).map(|()| true)
     });
@@ -93,8 +102,8 @@ fn begin(consumer: &BaseConsumer, name: &str, cache: &Cache) -> bool {
     })
 }
 
-/// Takes in everything that has arrived. False if the reading has to begin again.
-fn drain(consumer: &BaseConsumer, name: &str, cache: &Cache) -> bool {
+/// Takes in everything that has arrived. False if the reading has to begin again; an error if the broker refuses us.
+fn drain(consumer: &BaseConsumer, name: &str, cache: &Cache) -> KafkaResult<bool> {
     while let Some(polled) = consumer.poll(Duration::ZERO) {
         match polled {
             Ok(message) => {
@@ -103,16 +112,16 @@ fn drain(consumer: &BaseConsumer, name: &str, cache: &Cache) -> bool {
             }
             Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset) => {
                 tracing::warn!(topic = name, "the content topic has changed under us; reading it from its beginning");
-                return false;
+                return Ok(false);
             }
-            Err(error @ KafkaError::MessageConsumptionFatal(_)) => {
-                tracing::error!(topic = name, %error, "reading contents failed");
-                return false;
+            Err(error @ KafkaError::MessageConsumptionFatal(_)) => return Err(error),
+            Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
+                return Err(error);
             }
             Err(error) => tracing::warn!(topic = name, %error, "reading contents"),
         }
     }
-    true
+    Ok(true)
 }
 
 /// Passes the transaction markers behind the last record as well: only the consumer's position counts those.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use tokio_postgres::{Client, Config, NoTls};
 use uuid::Uuid;
 
@@ -48,6 +49,12 @@ pub enum LookupError {
     /// It answered something else.
     #[error("postgres answered `{0}` as its snapshot")]
     Snapshot(String),
+    /// The event's transaction is not there.
+    #[error(
+        "postgres does not see transaction {0}, which made the event: is this another database, or one restored to an \
+         earlier time?"
+    )]
+    NotVisible(u32),
     /// The process is coming to its end.
     #[error("stopping")]
     Stopping,
@@ -83,7 +90,8 @@ impl Lookup {
     /// # Errors
     /// Postgres can't be asked.
     pub async fn content(&self, id: Uuid, tx_id: u32) -> Result<Answer, LookupError> {
-        loop {
+        let began = Instant::now();
+        while began.elapsed() < self.database.timeout {
             let answer = self.answers.try_get_with(id, self.ask(id)).await.map_err(|error| (*error).clone())?;
             if answer.snapshot.sees(tx_id) {
                 return Ok(answer);
@@ -91,6 +99,7 @@ impl Lookup {
             self.answers.invalidate(&id).await;
             tokio::time::sleep(NOT_YET_VISIBLE).await;
         }
+        Err(LookupError::NotVisible(tx_id))
     }
 
     async fn ask(&self, id: Uuid) -> Result<Answer, LookupError> {

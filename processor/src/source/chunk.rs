@@ -4,7 +4,7 @@
 //! Everything of a record is kept until it is durable in the sink, so that it can become a dead letter byte for byte.
 
 use super::handoff::Epoch;
-use crate::position::{Offset, Partition};
+use crate::position::{Offset, Partition, Span};
 use std::ops::Range;
 
 /// A record as it lies in Kafka, borrowed.
@@ -22,8 +22,8 @@ pub struct Record<'a> {
     pub key: Option<&'a [u8]>,
     /// Its value; none is a tombstone.
     pub value: Option<&'a [u8]>,
-    /// Its headers, in order; names may repeat.
-    pub headers: Vec<(&'a str, Option<&'a [u8]>)>,
+    /// Its headers, in order; names may repeat, and are text by custom only.
+    pub headers: Vec<(&'a [u8], Option<&'a [u8]>)>,
 }
 
 /// Records read in one epoch, in the order of their partitions.
@@ -31,6 +31,9 @@ pub struct Record<'a> {
 pub struct Chunk {
     /// The epoch they were read in.
     pub epoch: Epoch,
+    /// Stretches without any record, before those of the same partition in this chunk: transaction markers, or nothing at
+    /// all where a sink is to take its first position.
+    pub passed: Vec<Span>,
     bytes: Vec<u8>,
     slots: Vec<Slot>,
     headers: Vec<(Range<usize>, Option<Range<usize>>)>,
@@ -60,7 +63,7 @@ impl Chunk {
         let key = record.key.map(|bytes| self.copy(bytes));
         let value = record.value.map(|bytes| self.copy(bytes));
         for (name, value) in &record.headers {
-            let name = self.copy(name.as_bytes());
+            let name = self.copy(name);
             let value = value.map(|bytes| self.copy(bytes));
             self.headers.push((name, value));
         }
@@ -90,9 +93,9 @@ impl Chunk {
         self.slots.len()
     }
 
-    /// Whether it holds none.
+    /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+        self.slots.is_empty() && self.passed.is_empty()
     }
 
     /// The size of all keys, values and headers together.
@@ -121,8 +124,7 @@ impl Chunk {
         record.headers = headers
             .iter()
             .map(|(name, value)| {
-                let name = std::str::from_utf8(self.slice(name)).unwrap_or_default();
-                (name, value.as_ref().map(|range| self.slice(range)))
+                (self.slice(name), value.as_ref().map(|range| self.slice(range)))
             })
             .collect();
         Some(record)
@@ -134,7 +136,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    type Owned = (i32, i64, Option<Vec<u8>>, Option<Vec<u8>>, Vec<(String, Option<Vec<u8>>)>);
+    type Owned = (i32, i64, Option<Vec<u8>>, Option<Vec<u8>>, Vec<(Vec<u8>, Option<Vec<u8>>)>);
 
     fn borrowed(owned: &Owned) -> Record<'_> {
         let (partition, offset, key, value, headers) = owned;
@@ -145,7 +147,7 @@ mod tests {
             timestamp_ms: Some(7),
             key: key.as_deref(),
             value: value.as_deref(),
-            headers: headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect(),
+            headers: headers.iter().map(|(name, value)| (name.as_slice(), value.as_deref())).collect(),
         }
     }
 

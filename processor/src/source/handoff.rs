@@ -9,7 +9,7 @@
 //! write carries its epoch, so that a write begun before a partition was taken away commits nothing afterwards.
 
 use super::chunk::Chunk;
-use crate::position::{Held, LogId, Partition, Positions, Spans};
+use crate::position::{Held, LogId, Partition, Positions, Span, Spans};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
@@ -163,6 +163,12 @@ impl Handoff {
         taken
     }
 
+    /// Hands over a stretch without records, so that the sink's position passes it as well.
+    pub fn pass(&self, span: Span) {
+        self.lock().chunk.passed.push(span);
+        self.filled.notify_one();
+    }
+
     /// The position up to which everything is durable, of each partition.
     pub fn durable(&self) -> Positions {
         self.lock().durable.clone()
@@ -272,7 +278,8 @@ impl Handoff {
         state.writing = false;
         if state.epoch == epoch {
             for span in spans.iter() {
-                state.durable.insert(span.partition, span.to);
+                let at = state.durable.entry(span.partition).or_insert(span.to);
+                *at = span.to.max(*at);
             }
         }
         drop(state);

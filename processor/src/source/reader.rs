@@ -9,15 +9,17 @@ use super::group::{Membership, belongs_to};
 use super::handoff::{Handoff, Limits};
 use super::topic::{self, Topic};
 use super::{Chunk, Record};
-use crate::health::{State, WorkerHealth};
+use crate::health::{SinkState, State, WorkerHealth};
 use metrics::Counter;
-use crate::position::{FirstStart, Held, LogId, Offset, Partition, Positions, Start, start_of};
+use crate::position::{FirstStart, Held, LogId, Offset, Partition, Positions, Span, Start, start_of};
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::{Offset as ListOffset, TopicPartitionList};
+use rdkafka_sys as sys;
 use std::collections::BTreeMap;
+use std::ffi::CStr;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -93,7 +95,7 @@ enum Phase {
     /// It owns partitions and wants to know where to begin; a question that failed waits until the instant given.
     Finding { partitions: Vec<Partition>, log: Option<LogId>, held: Option<Held>, not_before: Instant },
     /// It reads.
-    Reading { queues: Vec<Queue> },
+    Reading { queues: Vec<Queue>, lost: Vec<Partition> },
 }
 
 /// The queue of one partition.
@@ -164,17 +166,10 @@ impl Reader {
 
     /// Waits until the topic is there.
     fn await_topic(&mut self) -> Result<(), SourceError> {
-        let mut said = false;
         while !self.handoff.is_stopping() {
             match topic::describe(&self.consumer, &self.reading.topic) {
                 Ok(Some(_)) => return Ok(()),
-                Ok(None) => {
-                    let why = format!("topic `{}` does not exist yet; waiting for it", self.reading.topic);
-                    if !std::mem::replace(&mut said, true) {
-                        tracing::warn!("{why}");
-                    }
-                    self.health.set(State::Waiting { why });
-                }
+                Ok(None) => self.waits(self.topic_is_missing()),
                 Err(error) => self.broker_error(error)?,
             }
             // Polled on, so that what librdkafka has to say is heard.
@@ -219,32 +214,51 @@ impl Reader {
         Ok(())
     }
 
-    /// After trouble: asks from time to time whether Kafka is there again.
+    /// After trouble: asks from time to time whether Kafka and the topic are there again.
     fn look_for_kafka(&mut self) {
         if self.kafka_missing.is_none_or(|due| Instant::now() < due) {
             return;
         }
-        self.kafka_missing = match self.consumer.fetch_metadata(Some(&self.reading.topic), ASK_AGAIN) {
-            Ok(_) => {
-                self.health.set_kafka(None);
-                tracing::info!(group = self.reading.group, "kafka is well again");
-                None
-            }
-            Err(_) => Some(Instant::now() + ASK_AGAIN),
+        self.kafka_missing = Some(Instant::now() + ASK_AGAIN);
+        let trouble = match topic::describe(&self.consumer, &self.reading.topic) {
+            Ok(Some(_)) => None,
+            Ok(None) => Some(self.topic_is_missing()),
+            Err(error) => Some(error.to_string()),
         };
+        if trouble.is_none() {
+            self.kafka_missing = None;
+        }
+        let well = trouble.is_none();
+        if self.health.set_kafka(trouble) && well {
+            tracing::info!(group = self.reading.group, "kafka is well again");
+        }
+    }
+
+    fn topic_is_missing(&self) -> String {
+        format!("topic `{}` does not exist; waiting for it", self.reading.topic)
+    }
+
+    /// Says what the reader waits for; logged when it is new.
+    fn waits(&self, why: String) {
+        if self.health.set(State::Waiting { why: why.clone() }) {
+            tracing::warn!(group = self.reading.group, "{why}");
+        }
     }
 
     fn forget(&mut self) {
         self.phase = Phase::Unassigned;
         self.committed.clear();
         self.health.set(State::Idle);
+        self.health.set_sink(SinkState::Working);
     }
 
     fn owned(&self) -> Vec<Partition> {
         match &self.phase {
             Phase::Unassigned => Vec::new(),
             Phase::Finding { partitions, .. } => partitions.clone(),
-            Phase::Reading { queues } => queues.iter().map(|queue| queue.partition).collect(),
+            Phase::Reading { queues, lost } => {
+                queues.iter().map(|queue| queue.partition).chain(lost.iter().copied()).collect()
+            }
         }
     }
 
@@ -252,9 +266,14 @@ impl Reader {
     fn find(&mut self, partitions: Vec<Partition>) {
         self.handoff.abandon();
         self.committed.clear();
+        // Nothing of the former stretch is fetched any more, and its positions are forgotten.
+        if let Err(error) = self.consumer.assign(&TopicPartitionList::new()) {
+            tracing::error!(group = self.reading.group, %error, "the assignment could not be taken back");
+        }
         if partitions.is_empty() {
             self.forget();
         } else {
+            self.waits("finding out where to begin".to_owned());
             self.phase = Phase::Finding { partitions, log: None, held: None, not_before: Instant::now() };
         }
     }
@@ -271,10 +290,13 @@ impl Reader {
                     self.handoff.ask(found.clone(), partitions.clone());
                     *log = Some(found);
                 }
-                Ok(None) => *not_before = Instant::now() + ASK_AGAIN,
+                Ok(None) => {
+                    *not_before = Instant::now() + ASK_AGAIN;
+                    self.waits(self.topic_is_missing());
+                }
                 Err(error) => {
                     *not_before = Instant::now() + ASK_AGAIN;
-                    tracing::warn!(topic = self.reading.topic, %error, "the topic can't be described; asking again");
+                    self.waits(format!("topic `{}` can't be described: {error}", self.reading.topic));
                 }
             }
             return;
@@ -284,9 +306,9 @@ impl Reader {
         }
         let (Some(answer), partitions) = (held.clone(), partitions.clone()) else { return };
         match self.start(&known, &partitions, &answer) {
-            Ok(queues) => self.phase = Phase::Reading { queues },
+            Ok(reading) => self.phase = reading,
             Err(error) => {
-                tracing::warn!(topic = self.reading.topic, %error, "can't begin to read yet; trying again");
+                self.waits(format!("can't begin to read topic `{}` yet: {error}", self.reading.topic));
                 if let Phase::Finding { not_before, .. } = &mut self.phase {
                     *not_before = Instant::now() + ASK_AGAIN;
                 }
@@ -295,7 +317,7 @@ impl Reader {
     }
 
     /// Decides where each partition begins and assigns it.
-    fn start(&self, log: &LogId, partitions: &[Partition], held: &Held) -> KafkaResult<Vec<Queue>> {
+    fn start(&self, log: &LogId, partitions: &[Partition], held: &Held) -> KafkaResult<Phase> {
         let committed = self.committed_offsets(log, partitions)?;
         let mut starts = Positions::new();
         let mut lost = Vec::new();
@@ -315,6 +337,12 @@ impl Reader {
         self.consumer.context().set_log(Some(log.clone()));
         let queues = self.queues(&starts)?;
         self.handoff.start_at(starts.clone());
+        for (&partition, &at) in &starts {
+            // A sink that holds no position yet takes its first one at once, not with the first record.
+            if matches!(held, Held::At(_)) && held.of(partition).is_none() {
+                self.handoff.pass(Span { partition, from: at, to: at });
+            }
+        }
         let mut list = TopicPartitionList::with_capacity(starts.len());
         for (partition, offset) in &starts {
             list.add_partition_offset(&self.reading.topic, *partition, ListOffset::Offset(*offset))?;
@@ -322,7 +350,7 @@ impl Reader {
         self.consumer.assign(&list)?;
         tracing::info!(group = self.reading.group, ?starts, "reading");
         self.report_lost(&lost);
-        Ok(queues)
+        Ok(Phase::Reading { queues, lost: lost.iter().map(|(partition, ..)| *partition).collect() })
     }
 
     fn report_lost(&self, lost: &[(Partition, Offset, Offset)]) {
@@ -390,16 +418,13 @@ impl Reader {
         if matches!(self.phase, Phase::Reading { .. }) && self.handoff.must_restart() {
             let owned = self.owned();
             tracing::warn!(group = self.reading.group, "the sink stands elsewhere; asking it and reading again from there");
-            if let Err(error) = self.consumer.assign(&TopicPartitionList::new()) {
-                tracing::error!(%error, "the assignment could not be taken back");
-            }
             self.find(owned);
         }
     }
 
     /// Fills the handoff from the partitions' queues, a turn each.
     fn read(&mut self) -> usize {
-        let Phase::Reading { queues } = &mut self.phase else { return 0 };
+        let Phase::Reading { queues, .. } = &mut self.phase else { return 0 };
         let mut taken = 0;
         let mut failed = None;
         for Queue { partition, at, messages } in queues {
@@ -445,6 +470,7 @@ impl Reader {
             return;
         }
         self.commit_due = Instant::now() + COMMIT_EVERY;
+        self.pass_markers();
         let positions = self.positions_to_commit();
         if positions.is_empty() {
             return;
@@ -459,27 +485,31 @@ impl Reader {
         }
     }
 
-    /// The positions that have changed since they were committed, or were committed long ago. Where nothing is ahead of
-    /// what is durable, the consumer's own position counts: it has passed the transaction markers, so that lag ends at 0.
-    fn positions_to_commit(&self) -> Positions {
-        let Phase::Reading { queues } = &self.phase else { return Positions::new() };
+    /// Where nothing lies ahead of what is durable, the consumer's own position counts: it has passed the transaction
+    /// markers behind the last record. The sink passes them as well, so that lag ends at zero and a position never
+    /// lies before what Kafka keeps only because nothing has happened for long.
+    fn pass_markers(&mut self) {
+        let Phase::Reading { queues, .. } = &mut self.phase else { return };
         let durable = self.handoff.durable();
-        let own = self.consumer.position().ok();
-        let mut positions = Positions::new();
+        let Ok(own) = self.consumer.position() else { return };
         for queue in queues {
-            let Some(&durable) = durable.get(&queue.partition) else { continue };
-            let passed = (durable >= queue.at)
-                .then(|| own.as_ref()?.find_partition(&self.reading.topic, queue.partition)?.offset().to_raw())
-                .flatten()
-                .unwrap_or(durable);
-            let position = durable.max(passed);
-            let fresh = self.committed.get(&queue.partition).is_some_and(|(offset, at)| {
-                *offset == position && at.elapsed() < REFRESH_EVERY
-            });
-            if !fresh {
-                positions.insert(queue.partition, position);
+            let passed = own.find_partition(&self.reading.topic, queue.partition).map(|element| element.offset());
+            let Some(ListOffset::Offset(passed)) = passed else { continue };
+            if durable.get(&queue.partition) == Some(&queue.at) && passed > queue.at {
+                self.handoff.pass(Span { partition: queue.partition, from: queue.at, to: passed });
+                queue.at = passed;
             }
         }
+    }
+
+    /// The positions that have changed since they were committed, or were committed long ago.
+    fn positions_to_commit(&self) -> Positions {
+        let fresh = |partition: &Partition, position: Offset| {
+            let committed = self.committed.get(partition);
+            committed.is_some_and(|(offset, at)| *offset == position && at.elapsed() < REFRESH_EVERY)
+        };
+        let mut positions = self.handoff.durable();
+        positions.retain(|partition, position| !fresh(partition, *position));
         positions
     }
 
@@ -526,13 +556,14 @@ impl Reader {
                 tracing::warn!(group = self.reading.group, %error, "last commit failed; what was written is delivered again, without effect");
             }
         }
+        // So that the revocation which follows has nothing left to commit.
+        self.handoff.abandon();
         self.forget();
     }
 }
 
 /// Copies a message into the chunk.
 fn push(chunk: &mut Chunk, from: Offset, message: &BorrowedMessage<'_>) {
-    let headers = message.headers().map(|headers| headers.iter().map(|h| (h.key, h.value)).collect());
     chunk.push(&Record {
         partition: message.partition(),
         from,
@@ -540,6 +571,30 @@ fn push(chunk: &mut Chunk, from: Offset, message: &BorrowedMessage<'_>) {
         timestamp_ms: message.timestamp().to_millis(),
         key: message.key(),
         value: message.payload(),
-        headers: headers.unwrap_or_default(),
+        headers: headers(message),
     });
+}
+
+/// The headers as bytes. The client's own reading panics where a name is no UTF-8, and names are whatever the producer wrote.
+fn headers<'m>(message: &'m BorrowedMessage<'_>) -> Vec<(&'m [u8], Option<&'m [u8]>)> {
+    let mut headers = Vec::new();
+    // SAFETY: the message lives as long as `'m` and owns its headers; librdkafka hands out pointers into them, the name
+    // ended by a zero byte, the value `size` bytes long or null.
+    unsafe {
+        let mut list = std::ptr::null_mut();
+        let found = sys::rd_kafka_message_headers(message.ptr(), &mut list);
+        if found != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR || list.is_null() {
+            return headers;
+        }
+        for index in 0..sys::rd_kafka_header_cnt(list) {
+            let (mut name, mut value, mut size) = (std::ptr::null(), std::ptr::null(), 0);
+            let got = sys::rd_kafka_header_get_all(list, index, &mut name, &mut value, &mut size);
+            if got != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+                break;
+            }
+            let value = (!value.is_null()).then(|| std::slice::from_raw_parts(value.cast::<u8>(), size));
+            headers.push((CStr::from_ptr(name).to_bytes(), value));
+        }
+    }
+    headers
 }

@@ -3,7 +3,6 @@
 use super::client::Cluster;
 use crate::position::LogId;
 use rdkafka::client::Client;
-use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka_sys as sys;
@@ -49,8 +48,8 @@ pub fn describe<C: ConsumerContext>(consumer: &BaseConsumer<C>, name: &str) -> K
 /// # Errors
 /// librdkafka refuses a property.
 pub fn asker(cluster: &Cluster, name: &str) -> KafkaResult<BaseConsumer> {
-    let config: ClientConfig = cluster.client(name);
-    config.create()
+    // A committed reader is told the last stable offset in place of the high watermark.
+    cluster.client(name).set("isolation.level", "read_uncommitted").create()
 }
 
 /// The topic's id in base64. librdkafka knows it, its Rust wrapper does not yet pass it on: hence the raw calls.

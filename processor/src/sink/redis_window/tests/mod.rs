@@ -4,6 +4,7 @@ mod faults;
 mod model;
 mod once;
 mod server;
+mod speed;
 mod window;
 
 use super::encode::WindowBatch;
