@@ -73,11 +73,7 @@ impl Secret {
         match words.as_slice() {
             [] => Err(SecretError::Missing),
             [only] => Ok(vec![only.parse()?]),
-            several => several
-                .iter()
-                .enumerate()
-                .map(|(i, word)| parse_nth(i + 1, word))
-                .collect(),
+            several => several.iter().enumerate().map(|(i, word)| parse_nth(i + 1, word)).collect(),
         }
     }
 
@@ -96,10 +92,7 @@ fn is_separator(c: char) -> bool {
 }
 
 fn parse_nth(position: usize, word: &str) -> Result<Secret, SecretError> {
-    word.parse().map_err(|source| SecretError::InList {
-        position,
-        source: Box::new(source),
-    })
+    word.parse().map_err(|source| SecretError::InList { position, source: Box::new(source) })
 }
 
 impl FromStr for Secret {

@@ -88,10 +88,7 @@ impl Verifier {
     /// A verifier with the default tolerance of five minutes. Without a secret it believes nothing.
     #[must_use]
     pub fn new(secrets: Vec<Secret>) -> Self {
-        Self {
-            secrets,
-            tolerance_s: DEFAULT_TOLERANCE_S,
-        }
+        Self { secrets, tolerance_s: DEFAULT_TOLERANCE_S }
     }
 
     /// Allows the sender's clock to differ by this much, either way.
@@ -112,9 +109,7 @@ impl Verifier {
         let candidates: Vec<Vec<u8>> = signatures.split(' ').filter_map(decode).collect();
         let matches = |secret| {
             let expected = digest(secret, id, timestamp, body);
-            candidates
-                .iter()
-                .any(|candidate| equal_in_constant_time(candidate, &expected))
+            candidates.iter().any(|candidate| equal_in_constant_time(candidate, &expected))
         };
         if !candidates.is_empty() && self.secrets.iter().any(matches) {
             Ok(())
@@ -138,9 +133,7 @@ impl Verifier {
 }
 
 fn present<'a>(value: Option<&'a str>, name: &'static str) -> Result<&'a str, SignatureError> {
-    value
-        .filter(|text| !text.is_empty())
-        .ok_or(SignatureError::MissingHeader(name))
+    value.filter(|text| !text.is_empty()).ok_or(SignatureError::MissingHeader(name))
 }
 
 /// Digits only: `+1` and ` 1` would be other texts under the signature than the number they stand for.
@@ -164,9 +157,6 @@ fn equal_in_constant_time(candidate: &[u8], expected: &[u8; 32]) -> bool {
     if candidate.len() != expected.len() {
         return false;
     }
-    let difference = candidate
-        .iter()
-        .zip(expected)
-        .fold(0, |sum, (a, b)| sum | (a ^ b));
+    let difference = candidate.iter().zip(expected).fold(0, |sum, (a, b)| sum | (a ^ b));
     std::hint::black_box(difference) == 0
 }

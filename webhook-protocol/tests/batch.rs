@@ -16,10 +16,7 @@ fn the_name_of_a_batch_is_fixed_for_ever() {
 
 #[test]
 fn a_spliced_body_reads_back_event_by_event() {
-    let body = format!(
-        "{BODY_PREFIX}{},{}{BODY_SUFFIX}",
-        r#"{"event_id":"1"}"#, r#"{"event_id": "2" }"#
-    );
+    let body = format!("{BODY_PREFIX}{},{}{BODY_SUFFIX}", r#"{"event_id":"1"}"#, r#"{"event_id": "2" }"#);
     let batch: Batch<'_> = serde_json::from_str(&body).unwrap();
     let events: Vec<&str> = batch.events.iter().map(|event| event.get()).collect();
     assert_eq!(events, [r#"{"event_id":"1"}"#, r#"{"event_id": "2" }"#]);
@@ -29,34 +26,20 @@ fn a_spliced_body_reads_back_event_by_event() {
 fn an_answer_may_be_empty_and_carries_what_was_rejected() {
     assert_eq!(serde_json::from_str::<Answer>("{}").unwrap(), Answer::default());
     let text = r#"{"accepted":2,"duplicates":1,"rejected":[{"event_id":"7","reason":"no op"}]}"#;
-    let rejected = Rejected {
-        event_id: "7".into(),
-        reason: "no op".into(),
-        index: None,
-    };
-    let answer = Answer {
-        accepted: 2,
-        duplicates: 1,
-        rejected: vec![rejected],
-    };
+    let rejected = Rejected { event_id: "7".into(), reason: "no op".into(), index: None };
+    let answer = Answer { accepted: 2, duplicates: 1, rejected: vec![rejected] };
     assert_eq!(serde_json::from_str::<Answer>(text).unwrap(), answer);
     assert_eq!(serde_json::to_string(&answer).unwrap(), text);
 }
 
 #[test]
 fn instants_are_written_and_read() {
-    assert_eq!(
-        format_instant(1_795_230_000_123_456),
-        "2026-11-21T03:00:00.123456Z"
-    );
+    assert_eq!(format_instant(1_795_230_000_123_456), "2026-11-21T03:00:00.123456Z");
     assert_eq!(format_instant(-1), "1969-12-31T23:59:59.999999Z");
     assert_eq!(format_instant(i64::MAX), "9999-12-31T23:59:59.999999Z");
     assert_eq!(format_instant(i64::MIN), "0000-01-01T00:00:00.000000Z");
     let same = 1_795_230_000_123_456;
-    for text in [
-        "2026-11-21T04:30:00.123456+01:30",
-        "2026-11-20 19:00:00.123456789-08:00",
-    ] {
+    for text in ["2026-11-21T04:30:00.123456+01:30", "2026-11-20 19:00:00.123456789-08:00"] {
         assert_eq!(parse_instant(text), Some(same), "{text}");
     }
     assert_eq!(parse_instant("2024-02-29T00:00:00Z"), Some(1_709_164_800_000_000));

@@ -45,17 +45,8 @@ async fn main() -> Result<(), Failure> {
     let sent = times_us.len() * per_batch;
     times_us.sort_unstable();
     let at = |percent: usize| times_us[(times_us.len() - 1) * percent / 100];
-    println!(
-        "{sent} events in {elapsed_ms} ms: {} events/s",
-        sent as u128 * 1000 / elapsed_ms
-    );
-    println!(
-        "per POST, in µs: p50 {} p90 {} p99 {} max {}",
-        at(50),
-        at(90),
-        at(99),
-        at(100)
-    );
+    println!("{sent} events in {elapsed_ms} ms: {} events/s", sent as u128 * 1000 / elapsed_ms);
+    println!("per POST, in µs: p50 {} p90 {} p99 {} max {}", at(50), at(90), at(99), at(100));
     Ok(())
 }
 
@@ -74,15 +65,8 @@ async fn send(
         let (id, timestamp_s) = (format!("msg_{sender}_{batch}"), clock::now_s());
         let started = Instant::now();
         let signature = sign(secrets, &id, timestamp_s, body.as_bytes());
-        let request = client
-            .post(url)
-            .header(HEADER_ID, id)
-            .header(HEADER_TIMESTAMP, timestamp_s);
-        let answer = request
-            .header(HEADER_SIGNATURE, signature)
-            .body(body)
-            .send()
-            .await?;
+        let request = client.post(url).header(HEADER_ID, id).header(HEADER_TIMESTAMP, timestamp_s);
+        let answer = request.header(HEADER_SIGNATURE, signature).body(body).send().await?;
         let (status, text) = (answer.status(), answer.text().await?);
         if !status.is_success() {
             return Err(format!("{status}: {text}").into());

@@ -11,7 +11,8 @@ let lastSeq = 0;
 const ms = (value) => (value >= 100 ? `${whole.format(Math.round(value))} ms` : `${value.toFixed(1)} ms`);
 const text = (value) => (value === null || value === undefined ? "–" : String(value));
 
-function latency(event) {
+// Until it was taken up; the counters above say how long until it was durable.
+function onTheWay(event) {
   const delay = Date.parse(event.received_at) - Date.parse(event.committed_at);
   return Number.isFinite(delay) ? ms(Math.max(delay, 0)) : "–";
 }
@@ -23,7 +24,7 @@ function share(event) {
 function cells(event) {
   return [
     [new Date(event.received_at).toLocaleTimeString()], [event.op], [event.event_type], [event.content_id],
-    [event.content_type], [event.device], [event.engagement_seconds, true], [share(event), true], [latency(event), true],
+    [event.content_type], [event.device], [event.engagement_seconds, true], [share(event), true], [onTheWay(event), true],
   ];
 }
 

@@ -75,12 +75,10 @@ pub async fn run(config: Config) -> Result<(), AppError> {
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, AppError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| match source.kind() {
-            io::ErrorKind::AddrInUse => AppError::PortInUse(address),
-            _ => AppError::Listen { address, source },
-        })
+    TcpListener::bind(address).await.map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => AppError::PortInUse(address),
+        _ => AppError::Listen { address, source },
+    })
 }
 
 async fn serve(listener: TcpListener, routes: axum::Router, stop: watch::Receiver<bool>) -> io::Result<()> {

@@ -12,8 +12,5 @@ pub fn now_us() -> i64 {
 /// Seconds since the Unix epoch.
 #[must_use]
 pub fn now_s() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs()
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

@@ -66,24 +66,13 @@ impl Config {
     /// # Errors
     /// See [`ConfigError`].
     pub fn from_env() -> Result<Self, ConfigError> {
-        let secrets = env::var_os(SECRET)
-            .map(|text| text.to_string_lossy().into_owned())
-            .unwrap_or_default();
+        let secrets = env::var_os(SECRET).map(|text| text.to_string_lossy().into_owned()).unwrap_or_default();
         Self::parse(env::args_os(), &secrets)
     }
 
     fn parse(arguments: impl IntoIterator<Item = OsString>, secrets: &str) -> Result<Self, ConfigError> {
-        let Arguments {
-            listen,
-            store,
-            log_format,
-        } = Arguments::try_parse_from(arguments)?;
+        let Arguments { listen, store, log_format } = Arguments::try_parse_from(arguments)?;
         let secrets = Secret::parse_list(secrets).map_err(ConfigError::Secret)?;
-        Ok(Self {
-            listen,
-            store,
-            secrets,
-            log_format,
-        })
+        Ok(Self { listen, store, secrets, log_format })
     }
 }

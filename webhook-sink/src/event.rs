@@ -85,28 +85,19 @@ pub fn sort(body: &Bytes) -> Result<Sorted, BodyError> {
     if batch.events.len() > MAX_EVENTS {
         return Err(BodyError::TooMany(batch.events.len()));
     }
-    let mut sorted = Sorted {
-        events: Vec::with_capacity(batch.events.len()),
-        ..Sorted::default()
-    };
+    let mut sorted = Sorted { events: Vec::with_capacity(batch.events.len()), ..Sorted::default() };
     for (index, raw) in batch.events.iter().enumerate() {
         match read(body, raw.get()) {
             Ok(event) => sorted.events.push(event),
-            Err(refusal) => sorted.rejected.push(Rejected {
-                index: Some(index),
-                ..refusal
-            }),
+            Err(refusal) => sorted.rejected.push(Rejected { index: Some(index), ..refusal }),
         }
     }
     Ok(sorted)
 }
 
 fn read(body: &Bytes, text: &str) -> Result<Event, Rejected> {
-    let refuse = |event_id: &str, reason: String| Rejected {
-        event_id: event_id.to_owned(),
-        reason,
-        index: None,
-    };
+    let refuse =
+        |event_id: &str, reason: String| Rejected { event_id: event_id.to_owned(), reason, index: None };
     // A derived struct would read an array as well.
     if !text.starts_with('{') {
         return Err(refuse("", "the event is not a JSON object".to_owned()));
@@ -114,16 +105,10 @@ fn read(body: &Bytes, text: &str) -> Result<Event, Rejected> {
     let fields: Fields<'_> = serde_json::from_str(text).map_err(|error| refuse("", error.to_string()))?;
     let event_id = fields.event_id.and_then(string).unwrap_or_default();
     if event_id.is_empty() {
-        return Err(refuse(
-            "",
-            "the event has no event_id, or it is not a string".to_owned(),
-        ));
+        return Err(refuse("", "the event has no event_id, or it is not a string".to_owned()));
     }
     if event_id.len() > MAX_EVENT_ID_BYTES {
-        return Err(refuse(
-            &event_id,
-            format!("the event_id is longer than {MAX_EVENT_ID_BYTES} bytes"),
-        ));
+        return Err(refuse(&event_id, format!("the event_id is longer than {MAX_EVENT_ID_BYTES} bytes")));
     }
     let op = fields.op.and_then(string).unwrap_or_default();
     let Some(op) = OPS.into_iter().find(|known| *known == op) else {
@@ -136,10 +121,7 @@ fn read(body: &Bytes, text: &str) -> Result<Event, Rejected> {
         content_type: filterable(fields.content_type),
         content_id: filterable(fields.content_id).map(|text| Key::from_text(&text)),
         device: filterable(fields.device),
-        committed_at_us: fields
-            .committed_at
-            .and_then(string)
-            .and_then(|text| parse_instant(&text)),
+        committed_at_us: fields.committed_at.and_then(string).and_then(|text| parse_instant(&text)),
         body: body.slice_ref(text.as_bytes()),
     })
 }

@@ -35,10 +35,7 @@ impl Rate {
     #[must_use]
     pub fn per_second(&self, now_us: i64) -> f64 {
         let second = now_us.div_euclid(US_PER_S);
-        let recent = self
-            .seconds
-            .iter()
-            .filter(|(at, _)| (second - RATE_WINDOW_S..=second).contains(at));
+        let recent = self.seconds.iter().filter(|(at, _)| (second - RATE_WINDOW_S..=second).contains(at));
         let events: u64 = recent.map(|(_, count)| count).sum();
         // The window is the ten full seconds and the part of the current one that has passed.
         let length_us = RATE_WINDOW_S * US_PER_S + now_us.rem_euclid(US_PER_S);
@@ -79,19 +76,14 @@ impl Latencies {
         if self.samples.len() >= MAX_LATENCIES {
             self.samples.pop_front();
         }
-        self.samples
-            .push_back((now_us, now_us.saturating_sub(committed_at_us).max(0)));
+        self.samples.push_back((now_us, now_us.saturating_sub(committed_at_us).max(0)));
     }
 
     /// The delays of the window that ends now, in microseconds, unsorted.
     #[must_use]
     pub fn recent(&self, now_us: i64) -> Vec<i64> {
         let start_us = now_us.saturating_sub(LATENCY_WINDOW_S * US_PER_S);
-        self.samples
-            .iter()
-            .filter(|(at_us, _)| *at_us >= start_us)
-            .map(|(_, delay_us)| *delay_us)
-            .collect()
+        self.samples.iter().filter(|(at_us, _)| *at_us >= start_us).map(|(_, delay_us)| *delay_us).collect()
     }
 }
 
@@ -106,20 +98,12 @@ impl Percentiles {
             delays_us.get(rank - 1).copied().unwrap_or(max)
         };
         let ms = |us: i64| to_f64(us.unsigned_abs()) / 1000.0;
-        Some(Self {
-            p50: ms(rank(50)),
-            p90: ms(rank(90)),
-            p99: ms(rank(99)),
-            max: ms(max),
-        })
+        Some(Self { p50: ms(rank(50)), p90: ms(rank(90)), p99: ms(rank(99)), max: ms(max) })
     }
 }
 
 /// For people: exact up to 2^53.
-#[allow(
-    clippy::cast_precision_loss,
-    reason = "a figure to look at; no count here comes near 2^53"
-)]
+#[allow(clippy::cast_precision_loss, reason = "a figure to look at; no count here comes near 2^53")]
 fn to_f64(number: u64) -> f64 {
     number as f64
 }
@@ -153,19 +137,8 @@ mod tests {
     #[test]
     fn percentiles_are_by_nearest_rank() {
         let all = Percentiles::of((1..=1000).rev().map(|n| n * 1000).collect());
-        assert_eq!(
-            all,
-            Some(Percentiles {
-                p50: 500.0,
-                p90: 900.0,
-                p99: 990.0,
-                max: 1000.0
-            })
-        );
-        assert_eq!(
-            Percentiles::of(vec![7]).map(|p| (p.p50, p.max)),
-            Some((0.007, 0.007))
-        );
+        assert_eq!(all, Some(Percentiles { p50: 500.0, p90: 900.0, p99: 990.0, max: 1000.0 }));
+        assert_eq!(Percentiles::of(vec![7]).map(|p| (p.p50, p.max)), Some((0.007, 0.007)));
         assert_eq!(Percentiles::of(Vec::new()), None);
     }
 
@@ -176,10 +149,7 @@ mod tests {
             latencies.add(0, n);
         }
         assert_eq!(latencies.samples.len(), MAX_LATENCIES);
-        assert_eq!(
-            latencies.recent(LATENCY_WINDOW_S * US_PER_S + 39_998),
-            [39_998, 39_999]
-        );
+        assert_eq!(latencies.recent(LATENCY_WINDOW_S * US_PER_S + 39_998), [39_998, 39_999]);
         latencies.add(200_000, 100_000);
         assert_eq!(latencies.samples.back(), Some(&(100_000, 0)));
     }

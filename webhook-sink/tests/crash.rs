@@ -1,9 +1,5 @@
 //! What was answered stays, whatever happens to the process or the disk.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that surprises shall fail loudly"
-)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that surprises shall fail loudly")]
 
 mod common;
 
@@ -83,19 +79,14 @@ async fn kill_9_under_load_loses_nothing_that_was_answered_and_doubles_nothing()
         for sender in senders {
             sender.await.unwrap();
         }
-        assert!(
-            ledger.broken.load(Ordering::SeqCst) > 0,
-            "requests were in flight when it was killed"
-        );
+        assert!(ledger.broken.load(Ordering::SeqCst) > 0, "requests were in flight when it was killed");
     }
     let sink = Sink::start(&store);
     let stored = sink.all_ids().await;
     let once: HashSet<&String> = stored.iter().collect();
     assert_eq!(once.len(), stored.len(), "nothing is stored twice");
-    let (acknowledged, sent) = (
-        ledger.acknowledged.lock().unwrap().clone(),
-        ledger.sent.lock().unwrap().clone(),
-    );
+    let (acknowledged, sent) =
+        (ledger.acknowledged.lock().unwrap().clone(), ledger.sent.lock().unwrap().clone());
     let lost: Vec<_> = acknowledged.iter().filter(|id| !once.contains(id)).collect();
     assert!(lost.is_empty(), "answered and gone: {lost:?}");
     assert_eq!(sink.stats().await["total_events"], stored.len());
@@ -107,10 +98,7 @@ async fn resend(sink: &Sink, acknowledged: &[String], sent: &[String]) {
     for ids in acknowledged.chunks(5_000) {
         let events: Vec<Value> = ids.iter().map(|id| event(id)).collect();
         let (_, answer) = sink.post(&events).await;
-        assert_eq!(
-            answer,
-            json!({"accepted": 0, "duplicates": ids.len(), "rejected": []})
-        );
+        assert_eq!(answer, json!({"accepted": 0, "duplicates": ids.len(), "rejected": []}));
     }
     for ids in sent.chunks(5_000) {
         let events: Vec<Value> = ids.iter().map(|id| event(id)).collect();
@@ -129,11 +117,7 @@ async fn a_full_disk_is_503_and_is_over_when_there_is_room() {
     // A limit on the size of files stands in for the disk. The shell's `trap` is inherited: the write fails instead of
     // killing the process. Blocks of 512 bytes: 4 MiB.
     let mut command = Command::new("sh");
-    command.args([
-        "-c",
-        "trap '' XFSZ; ulimit -S -f 8192; exec \"$0\"",
-        env!("CARGO_BIN_EXE_webhook-sink"),
-    ]);
+    command.args(["-c", "trap '' XFSZ; ulimit -S -f 8192; exec \"$0\"", env!("CARGO_BIN_EXE_webhook-sink")]);
     let mut sink = Sink::start_by(command, &folder.path().join("store.db"));
     let big = |id: &str| event_with(id, &json!({ "raw_payload": "x".repeat(100_000) }));
     // One refusal may be over at once, when the log is moved into the file: fill until nothing helps.
@@ -158,32 +142,15 @@ async fn a_full_disk_is_503_and_is_over_when_there_is_room() {
     assert_eq!(refused.len(), 5, "the disk was full");
     assert!(!accepted.is_empty());
     let id = refused.remove(0);
-    until("health says so", async || {
-        sink.get("/health").await.0 == StatusCode::SERVICE_UNAVAILABLE
-    })
-    .await;
+    until("health says so", async || sink.get("/health").await.0 == StatusCode::SERVICE_UNAVAILABLE).await;
     assert!(sink.log().contains("ERROR"), "{}", sink.log());
-    assert_eq!(
-        sink.stats().await["total_events"],
-        accepted.len(),
-        "what failed is not counted"
-    );
+    assert_eq!(sink.stats().await["total_events"], accepted.len(), "what failed is not counted");
 
     assert!(
-        Command::new("prlimit")
-            .args(["--pid", &sink.pid(), "--fsize=unlimited"])
-            .status()
-            .unwrap()
-            .success()
+        Command::new("prlimit").args(["--pid", &sink.pid(), "--fsize=unlimited"]).status().unwrap().success()
     );
-    until("health is back, without traffic", async || {
-        sink.get("/health").await.0 == StatusCode::OK
-    })
-    .await;
-    assert_eq!(
-        sink.post(&[big(&id)]).await.1,
-        json!({"accepted": 1, "duplicates": 0, "rejected": []})
-    );
+    until("health is back, without traffic", async || sink.get("/health").await.0 == StatusCode::OK).await;
+    assert_eq!(sink.post(&[big(&id)]).await.1, json!({"accepted": 1, "duplicates": 0, "rejected": []}));
     accepted.push(id);
     accepted.reverse();
     assert_eq!(sink.ids("limit=10000").await, accepted);

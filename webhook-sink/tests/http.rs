@@ -1,9 +1,5 @@
 //! The real binary over real HTTP: who is believed, what is stored, what can be asked.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that surprises shall fail loudly"
-)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that surprises shall fail loudly")]
 
 mod common;
 
@@ -30,29 +26,17 @@ fn start() -> (tempfile::TempDir, Sink) {
 async fn stores_each_event_once_and_says_so() {
     let (_folder, sink) = start();
     let (status, answer) = sink.post(&[event("a"), event("b"), event("a")]).await;
-    assert_eq!(
-        (status, answer),
-        (
-            StatusCode::OK,
-            json!({"accepted": 2, "duplicates": 1, "rejected": []})
-        )
-    );
+    assert_eq!((status, answer), (StatusCode::OK, json!({"accepted": 2, "duplicates": 1, "rejected": []})));
     let (_, again) = sink.post(&[event("b"), event("c")]).await;
     assert_eq!(again, json!({"accepted": 1, "duplicates": 1, "rejected": []}));
     assert_eq!(sink.ids("").await, ["c", "b", "a"], "newest first");
     let stats = sink.stats().await;
-    assert_eq!(
-        (&stats["total_events"], &stats["duplicates"]),
-        (&json!(3), &json!(2))
-    );
+    assert_eq!((&stats["total_events"], &stats["duplicates"]), (&json!(3), &json!(2)));
     assert_eq!(stats["by_event_type"], json!({"play": 3}));
     assert_eq!(stats["by_content_type"], json!({"podcast": 3}));
     assert!(stats["events_per_second"].as_f64().unwrap() > 0.0, "{stats}");
     let latency = &stats["latency_ms"];
-    assert!(
-        latency["p50"].as_f64().unwrap() <= latency["max"].as_f64().unwrap(),
-        "{stats}"
-    );
+    assert!(latency["p50"].as_f64().unwrap() <= latency["max"].as_f64().unwrap(), "{stats}");
 }
 
 #[tokio::test]
@@ -66,14 +50,7 @@ async fn an_event_comes_back_as_it_came() {
     let (_, body) = sink.get("/events?limit=1").await;
     let mut back = body["events"][0].clone();
     let extra = back.as_object_mut().unwrap();
-    assert!(
-        extra
-            .remove("received_at")
-            .unwrap()
-            .as_str()
-            .unwrap()
-            .ends_with('Z')
-    );
+    assert!(extra.remove("received_at").unwrap().as_str().unwrap().ends_with('Z'));
     assert_eq!(extra.remove("seq"), Some(json!(1)));
     assert_eq!(back, sent);
 }
@@ -91,29 +68,14 @@ async fn a_bad_event_is_named_and_the_others_are_stored() {
     ];
     let mut batch = vec![event("a")];
     batch.extend(bad.clone());
-    batch.extend([
-        event_with("n", &json!({"event_id": 5})),
-        event("b"),
-        event(&"l".repeat(600)),
-    ]);
+    batch.extend([event_with("n", &json!({"event_id": 5})), event("b"), event(&"l".repeat(600))]);
     let (status, answer) = sink.post(&batch).await;
-    assert_eq!(
-        (status, &answer["accepted"]),
-        (StatusCode::OK, &json!(2)),
-        "{answer}"
-    );
+    assert_eq!((status, &answer["accepted"]), (StatusCode::OK, &json!(2)), "{answer}");
     let rejected = answer["rejected"].as_array().unwrap();
-    let places: Vec<_> = rejected
-        .iter()
-        .map(|one| one["index"].as_u64().unwrap())
-        .collect();
+    let places: Vec<_> = rejected.iter().map(|one| one["index"].as_u64().unwrap()).collect();
     assert_eq!(places, [1, 2, 3, 4, 5, 6, 8]);
     assert_eq!(rejected[3]["event_id"], "x");
-    assert!(
-        rejected
-            .iter()
-            .all(|one| !one["reason"].as_str().unwrap().is_empty())
-    );
+    assert!(rejected.iter().all(|one| !one["reason"].as_str().unwrap().is_empty()));
     assert_eq!(sink.ids("").await, ["b", "a"]);
     assert_eq!(sink.stats().await["rejected"], 7);
 }
@@ -132,40 +94,21 @@ async fn who_is_not_believed_is_counted_and_stores_nothing() {
         (signed(&secrets, now_s - 400), now_s - 400, "old"),
         (signed(&secrets, now_s + 400), now_s + 400, "ahead"),
     ] {
-        let request = sink
-            .client
-            .post(sink.url("/webhook"))
-            .header(HEADER_ID, "m")
-            .header(HEADER_TIMESTAMP, at_s);
-        let answer = request
-            .header(HEADER_SIGNATURE, signature)
-            .body(body.clone())
-            .send()
-            .await
-            .unwrap();
+        let request =
+            sink.client.post(sink.url("/webhook")).header(HEADER_ID, "m").header(HEADER_TIMESTAMP, at_s);
+        let answer = request.header(HEADER_SIGNATURE, signature).body(body.clone()).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
         let reason = answer.text().await.unwrap();
         assert!(reason.contains(word), "{reason}");
     }
     let stats = sink.stats().await;
-    assert_eq!(
-        (&stats["invalid_signatures"], &stats["total_events"]),
-        (&json!(4), &json!(0))
-    );
+    assert_eq!((&stats["invalid_signatures"], &stats["total_events"]), (&json!(4), &json!(0)));
 }
 
 #[tokio::test]
 async fn malformed_and_oversized_bodies_are_refused_whole() {
     let (_folder, sink) = start();
-    for body in [
-        "",
-        "{",
-        "[]",
-        "{}",
-        "{\"events\":7}",
-        "{\"events\":[{]}",
-        "\u{1f600}",
-    ] {
+    for body in ["", "{", "[]", "{}", "{\"events\":7}", "{\"events\":[{]}", "\u{1f600}"] {
         assert_eq!(sink.post_raw(body).await.0, StatusCode::BAD_REQUEST, "{body}");
     }
     let many = format!("{{\"events\":[{}1]}}", "1,".repeat(MAX_EVENTS));
@@ -173,11 +116,7 @@ async fn malformed_and_oversized_bodies_are_refused_whole() {
     let large = event_with("l", &json!({ "raw_payload": "x".repeat(MAX_BODY_BYTES) }));
     assert_eq!(sink.post(&[large]).await.0, StatusCode::PAYLOAD_TOO_LARGE);
     let fits = event_with("f", &json!({ "raw_payload": "x".repeat(MAX_BODY_BYTES - 4096) }));
-    assert_eq!(
-        sink.post(&[fits]).await.0,
-        StatusCode::OK,
-        "a single event of nearly the limit is stored"
-    );
+    assert_eq!(sink.post(&[fits]).await.0, StatusCode::OK, "a single event of nearly the limit is stored");
     assert_eq!(sink.post(&[]).await.0, StatusCode::OK);
     assert_eq!(sink.stats().await["total_events"], 1);
 }
@@ -198,15 +137,8 @@ async fn events_are_found_by_each_filter_and_by_several() {
         clock::now_us() > webhook_protocol::parse_instant(&first_second).unwrap() + 2_000
     })
     .await;
-    sink.post(&[event_with(
-        "d",
-        &json!({"device": 7, "content_id": "plain", "event_type": null}),
-    )])
-    .await;
-    let since = sink.get("/events?limit=1").await.1["events"][0]["received_at"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    sink.post(&[event_with("d", &json!({"device": 7, "content_id": "plain", "event_type": null}))]).await;
+    let since = sink.get("/events?limit=1").await.1["events"][0]["received_at"].as_str().unwrap().to_owned();
     for (query, found) in [
         ("device=tv".to_owned(), vec!["b"]),
         ("device=7".to_owned(), vec!["d"]),
@@ -268,10 +200,7 @@ async fn a_stop_finishes_what_is_in_flight() {
     stream.write_all(second.as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
-    assert!(
-        answer.starts_with("HTTP/1.1 200") && answer.contains("\"accepted\":1"),
-        "{answer}"
-    );
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"accepted\":1"), "{answer}");
     assert!(sink.wait().success(), "{}", sink.log());
     let again = Sink::start(&folder.path().join("store.db"));
     assert_eq!(again.ids("").await, ["a", "b"]);
@@ -281,25 +210,15 @@ async fn a_stop_finishes_what_is_in_flight() {
 async fn counters_survive_a_stop() {
     let (folder, mut sink) = start();
     sink.post(&[event("a"), event("a"), json!(1)]).await;
-    let unsigned = sink
-        .client
-        .post(sink.url("/webhook"))
-        .body("x")
-        .send()
-        .await
-        .unwrap();
+    let unsigned = sink.client.post(sink.url("/webhook")).body("x").send().await.unwrap();
     assert_eq!(unsigned.status(), StatusCode::UNAUTHORIZED);
     sink.ask_to_stop();
     assert!(sink.wait().success(), "{}", sink.log());
     assert!(sink.log().contains("stopped"), "{}", sink.log());
     let again = Sink::start(&folder.path().join("store.db"));
     let stats = again.stats().await;
-    for (name, value) in [
-        ("total_events", 1),
-        ("duplicates", 1),
-        ("rejected", 1),
-        ("invalid_signatures", 1),
-    ] {
+    for (name, value) in [("total_events", 1), ("duplicates", 1), ("rejected", 1), ("invalid_signatures", 1)]
+    {
         assert_eq!(stats[name], value, "{name}: {stats}");
     }
     assert_eq!(stats["by_event_type"], json!({"play": 1}));
@@ -310,11 +229,7 @@ async fn counters_survive_a_stop() {
 #[tokio::test]
 async fn the_page_asks_nobody_else_and_runs_nothing_inline() {
     let (_folder, sink) = start();
-    for (path, kind) in [
-        ("/", "text/html"),
-        ("/app.js", "text/javascript"),
-        ("/app.css", "text/css"),
-    ] {
+    for (path, kind) in [("/", "text/html"), ("/app.js", "text/javascript"), ("/app.css", "text/css")] {
         let answer = sink.client.get(sink.url(path)).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
         let header = |name: &str| answer.headers()[name].to_str().unwrap().to_owned();

@@ -35,20 +35,10 @@ fn body(numbers: &[u16]) -> Bytes {
 }
 
 fn text(n: u16) -> String {
-    let kind = ["play", "pause", "click"]
-        .into_iter()
-        .cycle()
-        .nth(n.into())
-        .unwrap();
-    let id = if n.is_multiple_of(2) {
-        format!("00000000-0000-0000-0000-{n:012x}")
-    } else {
-        format!("id-{n}")
-    };
-    format!(
-        "{{\"event_id\":\"{id}\",\"op\":\"c\",\"event_type\":\"{kind}\",\"device\":\"d{}\"}}",
-        n % 5
-    )
+    let kind = ["play", "pause", "click"].into_iter().cycle().nth(n.into()).unwrap();
+    let id =
+        if n.is_multiple_of(2) { format!("00000000-0000-0000-0000-{n:012x}") } else { format!("id-{n}") };
+    format!("{{\"event_id\":\"{id}\",\"op\":\"c\",\"event_type\":\"{kind}\",\"device\":\"d{}\"}}", n % 5)
 }
 
 /// What the store should hold: the numbers in the order of their arrival.
@@ -74,62 +64,31 @@ impl Model {
     }
 
     fn newest_first(&self, wanted: impl Fn(u16) -> bool) -> Vec<String> {
-        self.stored
-            .iter()
-            .rev()
-            .filter(|n| wanted(**n))
-            .map(|n| text(*n))
-            .collect()
+        self.stored.iter().rev().filter(|n| wanted(**n)).map(|n| text(*n)).collect()
     }
 }
 
 async fn texts(store: &Store, filter: Filter) -> Vec<String> {
-    let page = store
-        .events(Filter {
-            limit: 1_000,
-            ..filter
-        })
-        .await
-        .unwrap();
+    let page = store.events(Filter { limit: 1_000, ..filter }).await.unwrap();
     let list = [b"[".as_slice(), &page.json, b"]"].concat();
     let events: Vec<BTreeMap<String, serde_json::Value>> = serde_json::from_slice(&list).unwrap();
     assert_eq!(events.len(), page.count);
     let field = |event: &BTreeMap<_, serde_json::Value>, name: &str| event.get(name).unwrap().clone();
     let names = ["event_id", "op", "event_type", "device"];
-    let event = |event| {
-        names
-            .map(|name| format!("\"{name}\":{}", field(event, name)))
-            .join(",")
-    };
+    let event = |event| names.map(|name| format!("\"{name}\":{}", field(event, name))).join(",");
     events.iter().map(|one| format!("{{{}}}", event(one))).collect()
 }
 
 async fn agree(store: &Store, model: &Model) {
-    assert_eq!(
-        texts(store, Filter::default()).await,
-        model.newest_first(|_| true)
-    );
-    let device = Filter {
-        device: Some("d3".to_owned()),
-        ..Filter::default()
-    };
+    assert_eq!(texts(store, Filter::default()).await, model.newest_first(|_| true));
+    let device = Filter { device: Some("d3".to_owned()), ..Filter::default() };
     assert_eq!(texts(store, device).await, model.newest_first(|n| n % 5 == 3));
-    let both = Filter {
-        device: Some("d3".into()),
-        event_type: Some("click".into()),
-        ..Filter::default()
-    };
-    assert_eq!(
-        texts(store, both).await,
-        model.newest_first(|n| n % 5 == 3 && n % 3 == 2)
-    );
+    let both = Filter { device: Some("d3".into()), event_type: Some("click".into()), ..Filter::default() };
+    assert_eq!(texts(store, both).await, model.newest_first(|n| n % 5 == 3 && n % 3 == 2));
     let counters = store.figures(0).counters;
     assert_eq!(counters.total_events, i64::try_from(model.stored.len()).unwrap());
     assert_eq!(counters.duplicates, model.duplicates);
-    assert_eq!(
-        counters.by_event_type.values().sum::<i64>(),
-        counters.total_events
-    );
+    assert_eq!(counters.by_event_type.values().sum::<i64>(), counters.total_events);
 }
 
 /// Copies the files while the store is open: what a kill leaves, since each answered batch is on the disk.
@@ -195,11 +154,5 @@ async fn batches_that_wait_together_are_each_answered_rightly() {
         total.accepted += stored.accepted;
         total.duplicates += stored.duplicates;
     }
-    assert_eq!(
-        total,
-        Stored {
-            accepted: 50,
-            duplicates: 50
-        }
-    );
+    assert_eq!(total, Stored { accepted: 50, duplicates: 50 });
 }

@@ -25,9 +25,7 @@ pub(super) enum BodyError {
 
 /// Reads all of it. `declared_bytes` is the length that the headers promise.
 pub(super) async fn read(body: Body, declared_bytes: Option<usize>) -> Result<Bytes, BodyError> {
-    tokio::time::timeout(MAX_TIME, collect(body, declared_bytes))
-        .await
-        .map_err(|_| BodyError::TooSlow)?
+    tokio::time::timeout(MAX_TIME, collect(body, declared_bytes)).await.map_err(|_| BodyError::TooSlow)?
 }
 
 async fn collect(mut body: Body, declared_bytes: Option<usize>) -> Result<Bytes, BodyError> {
@@ -51,9 +49,5 @@ async fn collect(mut body: Body, declared_bytes: Option<usize>) -> Result<Bytes,
             whole.extend_from_slice(&data);
         }
     }
-    if too_large {
-        Err(BodyError::TooLarge)
-    } else {
-        Ok(Bytes::from(whole))
-    }
+    if too_large { Err(BodyError::TooLarge) } else { Ok(Bytes::from(whole)) }
 }

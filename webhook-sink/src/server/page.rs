@@ -14,10 +14,7 @@ pub(super) async fn html() -> Response {
 }
 
 pub(super) async fn script() -> Response {
-    file(
-        "text/javascript; charset=utf-8",
-        include_str!("../../page/app.js"),
-    )
+    file("text/javascript; charset=utf-8", include_str!("../../page/app.js"))
 }
 
 pub(super) async fn style() -> Response {

@@ -70,10 +70,7 @@ pub(super) async fn events(
     State(receiver): State<Arc<Receiver>>,
     parameters: Result<Parameters, QueryRejection>,
 ) -> Response {
-    let filter = match parameters
-        .map_err(|error| error.to_string())
-        .and_then(|Query(pairs)| filter(&pairs))
-    {
+    let filter = match parameters.map_err(|error| error.to_string()).and_then(|Query(pairs)| filter(&pairs)) {
         Ok(filter) => filter,
         Err(reason) => return refusal(StatusCode::BAD_REQUEST, reason),
     };
@@ -92,10 +89,7 @@ pub(super) async fn events(
 }
 
 fn filter(parameters: &[(String, String)]) -> Result<Filter, String> {
-    let mut filter = Filter {
-        limit: DEFAULT_LIMIT,
-        ..Filter::default()
-    };
+    let mut filter = Filter { limit: DEFAULT_LIMIT, ..Filter::default() };
     for (at, (name, value)) in parameters.iter().enumerate() {
         if parameters.iter().take(at).any(|(earlier, _)| earlier == name) {
             return Err(format!("the parameter {name} is given twice"));
@@ -127,9 +121,7 @@ fn limit(value: &str) -> Result<usize, String> {
 }
 
 fn whole(name: &str, value: &str) -> Result<i64, String> {
-    value
-        .parse()
-        .map_err(|_| format!("{name} is a whole number, the seq of an event, not {value:?}"))
+    value.parse().map_err(|_| format!("{name} is a whole number, the seq of an event, not {value:?}"))
 }
 
 /// RFC 3339, or a whole number of Unix seconds or milliseconds; in microseconds.
@@ -166,12 +158,8 @@ async fn probe(receiver: &Receiver) -> Result<(), StoreError> {
     {
         return result.clone();
     }
-    let late = || {
-        StoreError::Unavailable(format!(
-            "no answer from its writer within {} s",
-            PROBE_TIME.as_secs()
-        ))
-    };
+    let late =
+        || StoreError::Unavailable(format!("no answer from its writer within {} s", PROBE_TIME.as_secs()));
     let result = match tokio::time::timeout(PROBE_TIME, receiver.store.probe()).await {
         Ok(result) => result,
         Err(_) => Err(late()),

@@ -84,15 +84,8 @@ async fn accept(receiver: &Arc<Receiver>, headers: HeaderMap, body: Body) -> Res
     let body = body::read(body, declared_bytes).await?;
     let sorted = believe_and_sort(Arc::clone(receiver), headers, body).await?;
     let Sorted { events, rejected } = sorted;
-    let stored = receiver
-        .store
-        .append(events, rejected.len(), Some(budget))
-        .await?;
-    Ok(Answer {
-        accepted: stored.accepted,
-        duplicates: stored.duplicates,
-        rejected,
-    })
+    let stored = receiver.store.append(events, rejected.len(), Some(budget)).await?;
+    Ok(Answer { accepted: stored.accepted, duplicates: stored.duplicates, rejected })
 }
 
 /// Off the threads that serve connections: a large body takes tens of milliseconds to hash and read.
@@ -109,9 +102,7 @@ async fn believe_and_sort(
         }
         Ok(event::sort(&body)?)
     };
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|_| Refusal::Busy)?
+    tokio::task::spawn_blocking(work).await.map_err(|_| Refusal::Busy)?
 }
 
 /// A body of unknown length may be the largest; one that is too large is thrown away as it comes.
@@ -122,10 +113,7 @@ async fn share(receiver: &Receiver, declared_bytes: Option<usize>) -> Result<Own
     };
     let cost_kib = u32::try_from(cost_kib).map_err(|_| Refusal::Busy)?;
     let share = Arc::clone(&receiver.budget).acquire_many_owned(cost_kib);
-    tokio::time::timeout(MAX_WAIT, share)
-        .await
-        .map_err(|_| Refusal::Busy)?
-        .map_err(|_| Refusal::Busy)
+    tokio::time::timeout(MAX_WAIT, share).await.map_err(|_| Refusal::Busy)?.map_err(|_| Refusal::Busy)
 }
 
 fn content_length(headers: &HeaderMap) -> Option<usize> {

@@ -92,9 +92,7 @@ fn tallies<'a>(
     kind: &'static str,
     tally: &'a BTreeMap<String, i64>,
 ) -> impl Iterator<Item = ((&'static str, &'a str), i64)> {
-    tally
-        .iter()
-        .map(move |(name, value)| ((kind, name.as_str()), *value))
+    tally.iter().map(move |(name, value)| ((kind, name.as_str()), *value))
 }
 
 fn add_one(tally: &mut BTreeMap<String, i64>, name: Option<&str>) {
@@ -118,9 +116,6 @@ mod tests {
             add_one(&mut tally, Some(&n.to_string()));
         }
         add_one(&mut tally, Some("7"));
-        assert_eq!(
-            (tally.len(), tally.get(OTHER), tally.get("7")),
-            (MAX_KINDS + 1, Some(&800), Some(&2))
-        );
+        assert_eq!((tally.len(), tally.get(OTHER), tally.get("7")), (MAX_KINDS + 1, Some(&800), Some(&2)));
     }
 }

@@ -77,10 +77,7 @@ impl ToSql for Key {
 impl FromSql for Key {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         match value {
-            ValueRef::Blob(bytes) => bytes
-                .try_into()
-                .map(Self::Uuid)
-                .map_err(|_| FromSqlError::InvalidType),
+            ValueRef::Blob(bytes) => bytes.try_into().map(Self::Uuid).map_err(|_| FromSqlError::InvalidType),
             other => other.as_str().map(|text| Self::Text(text.to_owned())),
         }
     }
@@ -95,22 +92,10 @@ mod tests {
         let uuid = "0190b5a4-7c1e-7abc-8def-00ff10203040";
         assert!(matches!(Key::from_text(uuid), Key::Uuid(_)));
         let upper = uuid.to_uppercase();
-        let others = [
-            "",
-            "a",
-            "0190b5a4-7c1e-7abc-8def-00ff1020304",
-            "0190b5a4x7c1e-7abc-8def-00ff10203040",
-        ];
-        for text in others
-            .into_iter()
-            .chain([upper.as_str(), "é190b5a4-7c1e-7abc-8def-00ff1020304", uuid])
-        {
+        let others = ["", "a", "0190b5a4-7c1e-7abc-8def-00ff1020304", "0190b5a4x7c1e-7abc-8def-00ff10203040"];
+        for text in others.into_iter().chain([upper.as_str(), "é190b5a4-7c1e-7abc-8def-00ff1020304", uuid]) {
             assert_eq!(Key::from_text(text).to_string(), text);
-            assert_eq!(
-                matches!(Key::from_text(text), Key::Uuid(_)),
-                text == uuid,
-                "{text}"
-            );
+            assert_eq!(matches!(Key::from_text(text), Key::Uuid(_)), text == uuid, "{text}");
         }
     }
 }

@@ -41,17 +41,10 @@ impl Ledger {
         let connection = schema::open_writer(path)?;
         let load = || -> rusqlite::Result<(Counters, i64)> {
             let last = "SELECT coalesce((SELECT received_at FROM events ORDER BY seq DESC LIMIT 1), 0)";
-            Ok((
-                Counters::load(&connection)?,
-                connection.query_row(last, [], |row| row.get(0))?,
-            ))
+            Ok((Counters::load(&connection)?, connection.query_row(last, [], |row| row.get(0))?))
         };
         let (counters, last_received_at_us) = load().map_err(|source| OpenError::of(path, source))?;
-        Ok(Self {
-            connection,
-            counters,
-            last_received_at_us,
-        })
+        Ok(Self { connection, counters, last_received_at_us })
     }
 
     pub(super) fn counters(&self) -> &Counters {
@@ -70,9 +63,7 @@ impl Ledger {
         let mut counters = self.counters.clone();
         counters.invalid_signatures += invalid;
         let received_at_us = self.received_at_us(now_us);
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut committed = Committed::default();
         {
             let mut rows = Rows {
@@ -103,17 +94,12 @@ impl Ledger {
 
     /// Moves the log into the file while nobody waits, so that a busy moment need not.
     pub(super) fn checkpoint(&self) -> rusqlite::Result<()> {
-        self.connection
-            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+        self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
     }
 
     fn received_at_us(&self, now_us: i64) -> i64 {
         let last_us = self.last_received_at_us;
-        if last_us.saturating_sub(now_us) > MAX_CLOCK_STEP_US {
-            now_us
-        } else {
-            now_us.max(last_us)
-        }
+        if last_us.saturating_sub(now_us) > MAX_CLOCK_STEP_US { now_us } else { now_us.max(last_us) }
     }
 }
 
@@ -134,11 +120,7 @@ impl Rows<'_> {
         let mut stored = Stored::default();
         counters.rejected += job.rejected;
         for event in &job.events {
-            if self
-                .insert_id
-                .execute(params![event.event_id, counters.total_events + 1])?
-                == 0
-            {
+            if self.insert_id.execute(params![event.event_id, counters.total_events + 1])? == 0 {
                 counters.duplicates += 1;
                 stored.duplicates += 1;
                 continue;

@@ -36,14 +36,8 @@ struct Moment {
 
 impl Live {
     pub(super) fn new(counters: Counters) -> Self {
-        let moment = Mutex::new(Moment {
-            counters,
-            ..Moment::default()
-        });
-        Self {
-            moment,
-            invalid_signatures: AtomicI64::new(0),
-        }
+        let moment = Mutex::new(Moment { counters, ..Moment::default() });
+        Self { moment, invalid_signatures: AtomicI64::new(0) }
     }
 
     pub(super) fn count_invalid_signature(&self) {
@@ -72,20 +66,11 @@ impl Live {
             let moment = self.lock();
             let uncounted = self.invalid_signatures.load(Ordering::Relaxed);
             let rate = moment.rate.per_second(now_us);
-            (
-                moment.counters.clone(),
-                rate,
-                moment.latencies.recent(now_us),
-                uncounted,
-            )
+            (moment.counters.clone(), rate, moment.latencies.recent(now_us), uncounted)
         };
         counters.invalid_signatures += uncounted;
         // Sorting is done outside the lock: the writer needs it after each commit.
-        Figures {
-            counters,
-            events_per_second,
-            latency_ms: Percentiles::of(delays_us),
-        }
+        Figures { counters, events_per_second, latency_ms: Percentiles::of(delays_us) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Moment> {

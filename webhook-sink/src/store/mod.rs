@@ -86,10 +86,7 @@ pub enum OpenError {
 
 impl OpenError {
     fn of(path: &Path, source: rusqlite::Error) -> Self {
-        Self::Unusable {
-            path: path.to_owned(),
-            source,
-        }
+        Self::Unusable { path: path.to_owned(), source }
     }
 }
 
@@ -130,24 +127,12 @@ impl Store {
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let lock = lock(path)?;
         let mut ledger = Ledger::open(path)?;
-        ledger
-            .probe(crate::clock::now_us())
-            .map_err(|source| OpenError::of(path, source))?;
+        ledger.probe(crate::clock::now_us()).map_err(|source| OpenError::of(path, source))?;
         let live = Arc::new(Live::new(ledger.counters().clone()));
         let (queue, jobs) = mpsc::channel();
-        let writer =
-            writer::spawn(path.to_owned(), lock, ledger, jobs, Arc::clone(&live)).map_err(|source| {
-                OpenError::Lock {
-                    path: path.to_owned(),
-                    source,
-                }
-            })?;
-        Ok(Self {
-            queue,
-            live,
-            reader: Reader::new(path.to_owned()),
-            writer,
-        })
+        let writer = writer::spawn(path.to_owned(), lock, ledger, jobs, Arc::clone(&live))
+            .map_err(|source| OpenError::Lock { path: path.to_owned(), source })?;
+        Ok(Self { queue, live, reader: Reader::new(path.to_owned()), writer })
     }
 
     /// Stores what is new among the events; returns once it is durable. `budget` is held until then, also when the
@@ -163,12 +148,7 @@ impl Store {
     ) -> Result<Stored, StoreError> {
         let (answer, answered) = oneshot::channel();
         let rejected = i64::try_from(rejected).unwrap_or(i64::MAX);
-        self.send(Job {
-            events,
-            rejected,
-            answer,
-            budget,
-        })?;
+        self.send(Job { events, rejected, answer, budget })?;
         answered.await.map_err(|_| StoreError::Closed)?
     }
 
@@ -217,21 +197,11 @@ fn lock(store: &Path) -> Result<File, OpenError> {
     let mut path = store.as_os_str().to_owned();
     path.push(".lock");
     let path = PathBuf::from(path);
-    let refused = |source| OpenError::Lock {
-        path: path.clone(),
-        source,
-    };
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(refused)?;
+    let refused = |source| OpenError::Lock { path: path.clone(), source };
+    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(refused)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse {
-            path: store.to_owned(),
-        }),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: store.to_owned() }),
         Err(TryLockError::Error(source)) => Err(refused(source)),
     }
 }

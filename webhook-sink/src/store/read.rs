@@ -76,18 +76,11 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self {
-            path,
-            idle: Arc::default(),
-            slots: Arc::new(Semaphore::new(MAX_QUERIES)),
-        }
+        Self { path, idle: Arc::default(), slots: Arc::new(Semaphore::new(MAX_QUERIES)) }
     }
 
     pub(super) async fn events(&self, filter: Filter) -> Result<Page, ReadError> {
-        let slot = Arc::clone(&self.slots)
-            .acquire_owned()
-            .await
-            .map_err(|_| ReadError::Closed)?;
+        let slot = Arc::clone(&self.slots).acquire_owned().await.map_err(|_| ReadError::Closed)?;
         let (path, idle) = (self.path.clone(), Arc::clone(&self.idle));
         let query = move || -> Result<Page, ReadError> {
             let _slot = slot;
@@ -99,15 +92,11 @@ impl Reader {
             let page = read_in_time(&mut connection, &filter);
             // After an error the file may have been exchanged: open it anew.
             if page.is_ok() {
-                idle.lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(connection);
+                idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
             }
             page
         };
-        tokio::task::spawn_blocking(query)
-            .await
-            .map_err(|_| ReadError::Closed)?
+        tokio::task::spawn_blocking(query).await.map_err(|_| ReadError::Closed)?
     }
 }
 
@@ -123,34 +112,16 @@ fn read_in_time(connection: &mut Connection, filter: &Filter) -> Result<Page, Re
 fn read(connection: &Connection, filter: &Filter) -> rusqlite::Result<Page> {
     // One view of the data for all statements.
     let snapshot = connection.unchecked_transaction()?;
-    let first_seq = filter
-        .since_us
-        .map(|since_us| first_since(&snapshot, since_us))
-        .transpose()?;
+    let first_seq = filter.since_us.map(|since_us| first_since(&snapshot, since_us)).transpose()?;
     let after_seq = filter.after_seq.max(first_seq.map(|seq| seq - 1));
     let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
     let conditions: [(&str, Option<&dyn ToSql>); 6] = [
-        (
-            "device = ?",
-            filter.device.as_ref().map(|value| value as &dyn ToSql),
-        ),
-        (
-            "content_id = ?",
-            filter.content_id.as_ref().map(|value| value as &dyn ToSql),
-        ),
-        (
-            "event_type = ?",
-            filter.event_type.as_ref().map(|value| value as &dyn ToSql),
-        ),
+        ("device = ?", filter.device.as_ref().map(|value| value as &dyn ToSql)),
+        ("content_id = ?", filter.content_id.as_ref().map(|value| value as &dyn ToSql)),
+        ("event_type = ?", filter.event_type.as_ref().map(|value| value as &dyn ToSql)),
         ("seq > ?", after_seq.as_ref().map(|value| value as &dyn ToSql)),
-        (
-            "seq < ?",
-            filter.before_seq.as_ref().map(|value| value as &dyn ToSql),
-        ),
-        (
-            "received_at >= ?",
-            filter.since_us.as_ref().map(|value| value as &dyn ToSql),
-        ),
+        ("seq < ?", filter.before_seq.as_ref().map(|value| value as &dyn ToSql)),
+        ("received_at >= ?", filter.since_us.as_ref().map(|value| value as &dyn ToSql)),
     ];
     let (mut clauses, mut values) = (Vec::new(), Vec::new());
     for (clause, value) in conditions {
@@ -158,11 +129,7 @@ fn read(connection: &Connection, filter: &Filter) -> rusqlite::Result<Page> {
         clauses.push(clause);
         values.push(value);
     }
-    let condition = if clauses.is_empty() {
-        "true".to_owned()
-    } else {
-        clauses.join(" AND ")
-    };
+    let condition = if clauses.is_empty() { "true".to_owned() } else { clauses.join(" AND ") };
     values.push(&limit);
     let sql =
         format!("SELECT seq, received_at, body FROM events WHERE {condition} ORDER BY seq DESC LIMIT ?");
@@ -187,8 +154,7 @@ fn push(page: &mut Page, row: &Row<'_>) -> rusqlite::Result<()> {
         page.json.push(b',');
     }
     // At the end, where it wins over a column of the same name in most readers.
-    page.json
-        .extend_from_slice(body.strip_suffix(b"}").unwrap_or(body));
+    page.json.extend_from_slice(body.strip_suffix(b"}").unwrap_or(body));
     let received_at = format_instant(received_at_us);
     page.json.extend_from_slice(
         format!(",\"{}\":\"{received_at}\",\"seq\":{seq}}}", fields::RECEIVED_AT).as_bytes(),
@@ -206,9 +172,8 @@ fn first_since(connection: &Connection, since_us: i64) -> rusqlite::Result<i64> 
         .prepare_cached("SELECT seq, received_at FROM events WHERE seq >= ?1 ORDER BY seq LIMIT 1")?;
     while low < high {
         let middle = low + (high - low) / 2;
-        let found: Option<(i64, i64)> = statement
-            .query_row([middle], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?;
+        let found: Option<(i64, i64)> =
+            statement.query_row([middle], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
         match found {
             Some((seq, received_at_us)) if received_at_us < since_us => low = seq + 1,
             _ => high = middle,

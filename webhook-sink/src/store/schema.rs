@@ -92,11 +92,9 @@ fn refuse_foreign(path: &Path, connection: &Connection) -> Result<(), OpenError>
     };
     match look() {
         Ok((0, 0, 0)) => Ok(()),
-        Ok((APPLICATION_ID, found, _)) if found > VERSION => Err(OpenError::Newer {
-            path: path_buf(),
-            found,
-            known: VERSION,
-        }),
+        Ok((APPLICATION_ID, found, _)) if found > VERSION => {
+            Err(OpenError::Newer { path: path_buf(), found, known: VERSION })
+        }
         Ok((APPLICATION_ID, _, _)) => Ok(()),
         Ok(_) => Err(OpenError::Foreign { path: path_buf() }),
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => {

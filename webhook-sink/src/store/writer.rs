@@ -58,20 +58,12 @@ pub(super) fn spawn(
     queue: Receiver<Job>,
     live: Arc<Live>,
 ) -> io::Result<JoinHandle<()>> {
-    let mut writer = Writer {
-        path,
-        ledger: Some(ledger),
-        live,
-        room_bytes: 0,
-        dirty: true,
-    };
-    thread::Builder::new()
-        .name("store-writer".to_owned())
-        .spawn(move || {
-            writer.run(&queue);
-            drop(writer);
-            drop(lock);
-        })
+    let mut writer = Writer { path, ledger: Some(ledger), live, room_bytes: 0, dirty: true };
+    thread::Builder::new().name("store-writer".to_owned()).spawn(move || {
+        writer.run(&queue);
+        drop(writer);
+        drop(lock);
+    })
 }
 
 impl Writer {
@@ -89,13 +81,10 @@ impl Writer {
         self.dirty = true;
         match self.commit(&jobs) {
             // Nobody may be waiting any more: the sender will ask again and be told "duplicate".
-            Ok(stored) => jobs
-                .into_iter()
-                .zip(stored)
-                .for_each(|(job, stored)| drop(job.answer.send(Ok(stored)))),
-            Err(error) => jobs
-                .into_iter()
-                .for_each(|job| drop(job.answer.send(Err(error.clone())))),
+            Ok(stored) => {
+                jobs.into_iter().zip(stored).for_each(|(job, stored)| drop(job.answer.send(Ok(stored))))
+            }
+            Err(error) => jobs.into_iter().for_each(|job| drop(job.answer.send(Err(error.clone())))),
         }
     }
 
@@ -107,34 +96,23 @@ impl Writer {
             None => Ledger::open(&self.path).map_err(|error| unavailable(&error))?,
         };
         let room_bytes = i64::try_from(self.room_bytes).unwrap_or_default();
-        let committed = ledger
-            .commit(jobs, invalid, room_bytes, now_us())
-            .map_err(|source| {
-                let error = OpenError::of(&self.path, source);
-                if !faulty {
-                    tracing::error!(
-                        error = describe(&error),
-                        "nothing is accepted until the store can be written"
-                    );
-                }
-                let failed_bytes = jobs
-                    .iter()
-                    .flat_map(|job| &job.events)
-                    .map(|event| event.body.len())
-                    .sum();
-                self.room_bytes = self.room_bytes.max(failed_bytes).min(MAX_ROOM_BYTES);
-                unavailable(&error)
-            })?;
+        let committed = ledger.commit(jobs, invalid, room_bytes, now_us()).map_err(|source| {
+            let error = OpenError::of(&self.path, source);
+            if !faulty {
+                tracing::error!(
+                    error = describe(&error),
+                    "nothing is accepted until the store can be written"
+                );
+            }
+            let failed_bytes = jobs.iter().flat_map(|job| &job.events).map(|event| event.body.len()).sum();
+            self.room_bytes = self.room_bytes.max(failed_bytes).min(MAX_ROOM_BYTES);
+            unavailable(&error)
+        })?;
         self.room_bytes = 0;
         if faulty {
             tracing::info!("the store can be written again");
         }
-        self.live.committed(
-            ledger.counters().clone(),
-            &committed.committed_at_us,
-            invalid,
-            now_us(),
-        );
+        self.live.committed(ledger.counters().clone(), &committed.committed_at_us, invalid, now_us());
         self.ledger = Some(ledger);
         Ok(committed.stored)
     }

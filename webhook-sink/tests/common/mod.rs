@@ -46,10 +46,7 @@ impl Sink {
             .env("WEBHOOK_SECRET", SECRET)
             .env("WEBHOOK_STORE", store)
             .env("WEBHOOK_LISTEN", "127.0.0.1:0");
-        command
-            .env("LOG_FORMAT", "json")
-            .env("RUST_LOG", "info")
-            .stderr(Stdio::piped());
+        command.env("LOG_FORMAT", "json").env("RUST_LOG", "info").stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let log = Arc::new(Mutex::new(String::new()));
@@ -64,16 +61,9 @@ impl Sink {
                 writeln!(keep.lock().unwrap(), "{line}").unwrap();
             }
         });
-        let address = address
-            .recv_timeout(PATIENCE)
-            .unwrap_or_else(|_| panic!("{}", log.lock().unwrap()));
+        let address = address.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{}", log.lock().unwrap()));
         let client = Client::builder().no_proxy().build().unwrap();
-        Self {
-            child,
-            address,
-            client,
-            log,
-        }
+        Self { child, address, client, log }
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -90,10 +80,7 @@ impl Sink {
 
     /// Sends SIGTERM.
     pub fn ask_to_stop(&self) {
-        let status = Command::new("kill")
-            .args(["-TERM", &self.pid()])
-            .status()
-            .unwrap();
+        let status = Command::new("kill").args(["-TERM", &self.pid()]).status().unwrap();
         assert!(status.success());
     }
 
@@ -122,10 +109,7 @@ impl Sink {
         let (status, body) = self.get(&format!("/events?{query}")).await;
         assert_eq!(status, StatusCode::OK, "{body}");
         let events = body["events"].as_array().unwrap();
-        events
-            .iter()
-            .map(|event| event["event_id"].as_str().unwrap().to_owned())
-            .collect()
+        events.iter().map(|event| event["event_id"].as_str().unwrap().to_owned()).collect()
     }
 
     /// Every stored id, page by page.
@@ -136,30 +120,18 @@ impl Sink {
             let events = body["events"].as_array().unwrap();
             let Some(last) = events.last() else { return ids };
             before = last["seq"].as_i64().unwrap();
-            ids.extend(
-                events
-                    .iter()
-                    .map(|event| event["event_id"].as_str().unwrap().to_owned()),
-            );
+            ids.extend(events.iter().map(|event| event["event_id"].as_str().unwrap().to_owned()));
         }
     }
 
     /// Posts events, signed.
     pub async fn post(&self, events: &[Value]) -> (StatusCode, Value) {
-        post(
-            &self.client,
-            &self.url("/webhook"),
-            json!({ "events": events }).to_string(),
-        )
-        .await
-        .unwrap()
+        post(&self.client, &self.url("/webhook"), json!({ "events": events }).to_string()).await.unwrap()
     }
 
     /// Posts a body as it is, signed.
     pub async fn post_raw(&self, body: impl Into<String>) -> (StatusCode, Value) {
-        post(&self.client, &self.url("/webhook"), body.into())
-            .await
-            .unwrap()
+        post(&self.client, &self.url("/webhook"), body.into()).await.unwrap()
     }
 }
 
@@ -174,15 +146,8 @@ pub async fn post(client: &Client, url: &str, body: String) -> reqwest::Result<(
     let secrets = Secret::parse_list(SECRET).unwrap();
     let (id, now_s) = (webhook_id([&body]), clock::now_s());
     let signature = sign(&secrets, &id, now_s, body.as_bytes());
-    let request = client
-        .post(url)
-        .header(HEADER_ID, id)
-        .header(HEADER_TIMESTAMP, now_s);
-    let answer = request
-        .header(HEADER_SIGNATURE, signature)
-        .body(body)
-        .send()
-        .await?;
+    let request = client.post(url).header(HEADER_ID, id).header(HEADER_TIMESTAMP, now_s);
+    let answer = request.header(HEADER_SIGNATURE, signature).body(body).send().await?;
     Ok((answer.status(), answer.json().await?))
 }
 
@@ -201,10 +166,7 @@ pub fn event(id: &str) -> Value {
 /// An event with some fields changed.
 pub fn event_with(id: &str, changes: &Value) -> Value {
     let mut event = event(id);
-    event
-        .as_object_mut()
-        .unwrap()
-        .extend(changes.as_object().unwrap().clone());
+    event.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
     event
 }
 
