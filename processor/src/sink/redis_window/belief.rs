@@ -67,16 +67,9 @@ impl Belief {
     /// How to write these spans: where the window is further on than a span's beginning, what it has is left out.
     pub(super) fn plan(&self, log: &LogId, spans: &Spans) -> Plan {
         let known = self.log.as_ref() == Some(log);
-        let mut plan = Plan {
-            moves: Vec::with_capacity(spans.len()),
-            has: BTreeMap::new(),
-        };
+        let mut plan = Plan { moves: Vec::with_capacity(spans.len()), has: BTreeMap::new() };
         for span in spans.iter() {
-            let held = if known {
-                self.held.get(&span.partition).copied()
-            } else {
-                None
-            };
+            let held = if known { self.held.get(&span.partition).copied() } else { None };
             let expected = match held {
                 Some(None) => None,
                 Some(Some(offset)) => Some(offset.max(span.from)),
@@ -87,11 +80,7 @@ impl Belief {
                 plan.has.insert(span.partition, offset);
             }
             let to = expected.map_or(span.to, |offset| offset.max(span.to));
-            plan.moves.push(Move {
-                field: field(log, span.partition),
-                expected,
-                to,
-            });
+            plan.moves.push(Move { field: field(log, span.partition), expected, to });
         }
         plan
     }
@@ -99,10 +88,7 @@ impl Belief {
     /// The window took the write.
     pub(super) fn moved(&mut self, log: &LogId, spans: &Spans, plan: &Plan) {
         if self.log.as_ref() == Some(log) {
-            let ends = spans
-                .iter()
-                .zip(&plan.moves)
-                .map(|(span, step)| (span.partition, Some(step.to)));
+            let ends = spans.iter().zip(&plan.moves).map(|(span, step)| (span.partition, Some(step.to)));
             self.held.extend(ends);
         }
     }
@@ -173,24 +159,12 @@ mod tests {
     #[test]
     fn only_a_window_that_said_it_holds_nothing_takes_a_first_position() {
         assert_eq!(step(&belief(None), &spans(7, 19)), (None, 20, None));
-        assert_eq!(
-            step(&Belief::default(), &spans(7, 19)),
-            (Some(7), 20, None),
-            "never told"
-        );
+        assert_eq!(step(&Belief::default(), &spans(7, 19)), (Some(7), 20, None), "never told");
         let mut other = belief(None);
         other.opened("b".to_owned(), &log(), std::iter::empty());
-        assert_eq!(
-            step(&other, &spans(7, 19)),
-            (Some(7), 20, None),
-            "told by another incarnation"
-        );
+        assert_eq!(step(&other, &spans(7, 19)), (Some(7), 20, None), "told by another incarnation");
         let plan = belief(None).plan(&LogId::new("cluster", "again"), &spans(7, 19));
-        assert_eq!(
-            plan.moves.first().map(|step| step.expected),
-            Some(Some(7)),
-            "told of another log"
-        );
+        assert_eq!(plan.moves.first().map(|step| step.expected), Some(Some(7)), "told of another log");
     }
 
     #[test]
@@ -200,11 +174,7 @@ mod tests {
         let plan = belief.plan(&log(), &spans);
         belief.moved(&log(), &spans, &plan);
         assert!(belief.refused(&log(), &spans, &[None]), "what it held is lost");
-        assert_eq!(
-            step(&belief, &spans),
-            (Some(0), 10, None),
-            "and there is no second claim"
-        );
+        assert_eq!(step(&belief, &spans), (Some(0), 10, None), "and there is no second claim");
     }
 
     #[test]

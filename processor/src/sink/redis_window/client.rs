@@ -21,11 +21,7 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(settings: &Settings) -> Self {
-        Self {
-            settings: settings.clone(),
-            address: settings.address(),
-            connection: None,
-        }
+        Self { settings: settings.clone(), address: settings.address(), connection: None }
     }
 
     pub(super) fn address(&self) -> &str {
@@ -49,11 +45,7 @@ impl Client {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.settings.connect_timeout))
             .set_response_timeout(Some(self.settings.response_timeout));
-        let connection = self
-            .settings
-            .client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await;
+        let connection = self.settings.client.get_multiplexed_async_connection_with_config(&config).await;
         let mut connection = connection.map_err(|error| from_redis("connect", &self.address, error))?;
         let info: RedisResult<String> = redis::cmd("INFO").query_async(&mut connection).await;
         match info {
@@ -78,11 +70,7 @@ impl Client {
         if limited && policy != "noeviction" {
             let problem =
                 format!("its maxmemory-policy is {policy}: it would drop parts of the window unasked");
-            return Err(paused(
-                &self.address,
-                problem,
-                "set maxmemory-policy to noeviction",
-            ));
+            return Err(paused(&self.address, problem, "set maxmemory-policy to noeviction"));
         }
         Ok(())
     }
@@ -90,27 +78,19 @@ impl Client {
     /// Whether Redis keeps its data over a restart: none where it does not say.
     pub(super) async fn persists(&mut self) -> Option<bool> {
         let connection = self.connection.as_mut()?;
-        let info: RedisResult<String> = redis::cmd("INFO")
-            .arg("persistence")
-            .query_async(connection)
-            .await;
+        let info: RedisResult<String> = redis::cmd("INFO").arg("persistence").query_async(connection).await;
         if value_of(&info.ok()?, "aof_enabled")? == "1" {
             return Some(true);
         }
-        let save: RedisResult<(String, String)> = redis::cmd("CONFIG")
-            .arg("GET")
-            .arg("save")
-            .query_async(connection)
-            .await;
+        let save: RedisResult<(String, String)> =
+            redis::cmd("CONFIG").arg("GET").arg("save").query_async(connection).await;
         Some(!save.ok()?.1.is_empty())
     }
 }
 
 /// A line `name:value` of INFO.
 fn value_of<'a>(info: &'a str, name: &str) -> Option<&'a str> {
-    info.lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-        .map(str::trim)
+    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }
 
 fn is_unknown_script(answer: &RedisResult<Value>) -> bool {
@@ -126,15 +106,8 @@ async fn run(
     let pipeline = pipeline_of(calls);
     let mut answers = send(&pipeline, connection).await?;
     if answers.iter().any(is_unknown_script) {
-        redis::cmd("SCRIPT")
-            .arg("LOAD")
-            .arg(&script.code)
-            .exec_async(connection)
-            .await?;
-        let again = pipeline
-            .cmd_iter()
-            .zip(&answers)
-            .filter(|(_, answer)| is_unknown_script(answer));
+        redis::cmd("SCRIPT").arg("LOAD").arg(&script.code).exec_async(connection).await?;
+        let again = pipeline.cmd_iter().zip(&answers).filter(|(_, answer)| is_unknown_script(answer));
         let again = pipeline_of(again.map(|(call, _)| call.clone()).collect());
         let mut second = send(&again, connection).await?.into_iter();
         for answer in answers.iter_mut().filter(|answer| is_unknown_script(answer)) {

@@ -44,9 +44,7 @@ impl Window {
     /// The key or the length can't be used.
     pub fn new(key: impl Into<String>, length: Duration) -> Result<Self, SettingsError> {
         let key = key.into();
-        let length_s = u32::try_from(length.as_secs())
-            .ok()
-            .filter(|s| (1..=MAX_LENGTH_S).contains(s));
+        let length_s = u32::try_from(length.as_secs()).ok().filter(|s| (1..=MAX_LENGTH_S).contains(s));
         let Some(length_s) = length_s else {
             return Err(SettingsError::Length(key, length.as_secs()));
         };
@@ -74,10 +72,7 @@ impl Window {
 
 /// Redis hashes what stands between the first `{` and the next `}`, where that is something, else the whole key.
 fn prefix_of(key: &str) -> Option<String> {
-    let tag = key
-        .split_once('{')
-        .and_then(|(_, rest)| rest.split_once('}'))
-        .map(|(tag, _)| tag);
+    let tag = key.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(tag, _)| tag);
     match tag {
         Some("") => None,
         Some(_) => Some(format!("{key}:")),
@@ -110,10 +105,7 @@ impl Settings {
         if windows.is_empty() {
             return Err(SettingsError::NoWindow);
         }
-        let twice = windows
-            .iter()
-            .enumerate()
-            .find(|(i, w)| windows.iter().take(*i).any(|o| o.key == w.key));
+        let twice = windows.iter().enumerate().find(|(i, w)| windows.iter().take(*i).any(|o| o.key == w.key));
         if let Some((_, window)) = twice {
             return Err(SettingsError::Twice(window.key.clone()));
         }
@@ -157,16 +149,8 @@ mod tests {
     fn companions_share_the_hash_slot_of_the_key() {
         let prefix = |key: &str| Window::new(key, LENGTH).map(|window| window.prefix());
         assert_eq!(prefix("engagement:10min"), Ok("{engagement:10min}:".to_owned()));
-        assert_eq!(
-            prefix("board:{shop}:10min"),
-            Ok("board:{shop}:10min:".to_owned()),
-            "a tag of its own"
-        );
-        assert_eq!(
-            prefix("odd{key"),
-            Ok("{odd{key}:".to_owned()),
-            "no tag, the whole key is hashed"
-        );
+        assert_eq!(prefix("board:{shop}:10min"), Ok("board:{shop}:10min:".to_owned()), "a tag of its own");
+        assert_eq!(prefix("odd{key"), Ok("{odd{key}:".to_owned()), "no tag, the whole key is hashed");
         for key in ["", "odd}key", "a{}b", "{}"] {
             assert_eq!(prefix(key), Err(SettingsError::Key(key.to_owned())), "{key}");
         }
@@ -175,24 +159,12 @@ mod tests {
     #[test]
     fn what_cannot_be_kept_is_refused() {
         let window = |key: &str| Window::new(key, LENGTH).expect("good");
-        assert!(matches!(
-            Window::new("a", Duration::from_millis(999)),
-            Err(SettingsError::Length(_, 0))
-        ));
-        assert!(matches!(
-            Window::new("a", Duration::MAX),
-            Err(SettingsError::Length(..))
-        ));
+        assert!(matches!(Window::new("a", Duration::from_millis(999)), Err(SettingsError::Length(_, 0))));
+        assert!(matches!(Window::new("a", Duration::MAX), Err(SettingsError::Length(..))));
         let two = vec![window("a"), window("a")];
         assert!(matches!(Settings::new("redis://x", two), Err(SettingsError::Twice(key)) if key == "a"));
-        assert!(matches!(
-            Settings::new("redis://x", vec![]),
-            Err(SettingsError::NoWindow)
-        ));
-        assert!(matches!(
-            Settings::new("http://x", vec![window("a")]),
-            Err(SettingsError::Url(_))
-        ));
+        assert!(matches!(Settings::new("redis://x", vec![]), Err(SettingsError::NoWindow)));
+        assert!(matches!(Settings::new("http://x", vec![window("a")]), Err(SettingsError::Url(_))));
     }
 
     #[test]

@@ -59,12 +59,7 @@ pub struct WindowBatch {
 
 impl WindowBatch {
     pub(super) fn new(max_records: usize) -> Self {
-        Self {
-            max_records,
-            events: 0,
-            entries: Vec::new(),
-            cells: Cells::new(),
-        }
+        Self { max_records, events: 0, entries: Vec::new(), cells: Cells::new() }
     }
 
     /// All contributions, by cell.
@@ -74,10 +69,7 @@ impl WindowBatch {
 
     /// The contributions of those events that `takes` says yes to, by cell.
     pub(super) fn cells_of(&self, takes: impl Fn(Partition, Offset) -> bool) -> Cells {
-        sum(self
-            .entries
-            .iter()
-            .filter(|entry| takes(entry.partition, entry.offset)))
+        sum(self.entries.iter().filter(|entry| takes(entry.partition, entry.offset)))
     }
 }
 
@@ -106,16 +98,8 @@ impl Batch for WindowBatch {
         check(after)?;
         for (row, sign) in [(before, -1), (after, 1)] {
             if let Some((cell, ms)) = row.and_then(contribution) {
-                let Event {
-                    partition, offset, ..
-                } = *event;
-                self.entries.push(Entry {
-                    event: self.events,
-                    partition,
-                    offset,
-                    cell,
-                    ms: sign * ms,
-                });
+                let Event { partition, offset, .. } = *event;
+                self.entries.push(Entry { event: self.events, partition, offset, cell, ms: sign * ms });
                 *self.cells.entry(cell).or_default() += sign * ms;
             }
         }
@@ -140,11 +124,6 @@ impl Batch for WindowBatch {
         let events = self.events.saturating_sub(at);
         self.events -= events;
         self.cells = sum(self.entries.iter());
-        Self {
-            max_records: self.max_records,
-            events,
-            cells: sum(entries.iter()),
-            entries,
-        }
+        Self { max_records: self.max_records, events, cells: sum(entries.iter()), entries }
     }
 }

@@ -33,23 +33,13 @@ const URL: Verdict = pause("check the URL of Redis");
 pub(super) fn from_redis(doing: &str, address: &str, error: RedisError) -> SinkError {
     let (class, remedy) = verdict(&error);
     let message = format!("redis at {address}: {doing}: {error}");
-    SinkError {
-        class,
-        message,
-        remedy,
-        source: Some(Box::new(error)),
-    }
+    SinkError { class, message, remedy, source: Some(Box::new(error)) }
 }
 
 /// An error that this sink found by itself.
 pub(super) fn paused(address: &str, problem: impl AsRef<str>, remedy: &'static str) -> SinkError {
     let message = format!("redis at {address}: {}", problem.as_ref());
-    SinkError {
-        class: Class::Pause,
-        message,
-        remedy: Some(remedy),
-        source: None,
-    }
+    SinkError { class: Class::Pause, message, remedy: Some(remedy), source: None }
 }
 
 fn verdict(error: &RedisError) -> Verdict {

@@ -92,45 +92,16 @@ impl RedisWindow {
             belief: Belief::default(),
         };
         let windows = settings.windows.iter().map(unit).collect();
-        Self {
-            windows,
-            client: Client::new(settings),
-            scripts,
-            seen,
-            max_records: settings.max_records,
-        }
-    }
-
-    /// Waits until a window turns out to be another one than this worker believes in: lost, or made anew by somebody
-    /// else. Then [`Sink::positions`] is to be asked for all partitions. Can be dropped at any time; never done where the
-    /// ticker has ended.
-    pub async fn disturbed(&mut self) {
-        while self.seen.changed().await.is_ok() {
-            let seen = self.seen.borrow_and_update();
-            let other = |(unit, standing): (&Unit, &Standing)| match (unit.belief.incarnation(), standing) {
-                (Some(_), Standing::Gone) => true,
-                (Some(believed), Standing::Here(is)) => believed != is,
-                (None, _) | (_, Standing::Unknown) => false,
-            };
-            if self.windows.iter().zip(&seen.windows).any(other) {
-                return;
-            }
-        }
-        std::future::pending().await
+        Self { windows, client: Client::new(settings), scripts, seen, max_records: settings.max_records }
     }
 
     async fn open(&mut self, log: &LogId, partitions: &[Partition]) -> Result<(), SinkError> {
-        let fields: Vec<_> = partitions
-            .iter()
-            .map(|partition| field(log, *partition))
-            .collect();
+        let fields: Vec<_> = partitions.iter().map(|partition| field(log, *partition)).collect();
         let mut waiting: Vec<usize> = (0..self.windows.len()).collect();
         for _ in 0..MAX_OPENINGS {
             let script = &self.scripts.open;
-            let call = |unit: &Unit| {
-                unit.keys
-                    .open(script, &new_incarnation(), unit.window.length_s(), &fields)
-            };
+            let call =
+                |unit: &Unit| unit.keys.open(script, &new_incarnation(), unit.window.length_s(), &fields);
             let calls = pick(&self.windows, &waiting).map(call).collect();
             let answers = self.client.run(script, calls).await?;
             let mut again = Vec::new();
@@ -140,8 +111,7 @@ impl RedisWindow {
                 };
                 match Answer::read(answer) {
                     Some(Answer::Opened { incarnation, held }) => {
-                        unit.belief
-                            .opened(incarnation, log, partitions.iter().copied().zip(held));
+                        unit.belief.opened(incarnation, log, partitions.iter().copied().zip(held));
                     }
                     Some(Answer::Again) => again.push(*index),
                     Some(Answer::OtherLength(length_s)) => {
@@ -155,19 +125,14 @@ impl RedisWindow {
                 return Ok(());
             }
         }
-        Err(contended(
-            self.client.address(),
-            "clearing away a former window takes too long",
-        ))
+        Err(contended(self.client.address(), "clearing away a former window takes too long"))
     }
 
     /// The lowest position over the windows; a partition that one of them holds nothing of is missing.
     fn lowest(&self, partitions: impl Iterator<Item = Partition>) -> Positions {
         let lowest = |partition: Partition| {
             let held = self.windows.iter().map(|unit| unit.belief.held(partition));
-            held.reduce(|one, other| Some(one?.min(other?)))
-                .flatten()
-                .map(|offset| (partition, offset))
+            held.reduce(|one, other| Some(one?.min(other?))).flatten().map(|offset| (partition, offset))
         };
         partitions.filter_map(lowest).collect()
     }
@@ -205,10 +170,9 @@ impl RedisWindow {
                     unit.belief.moved(write.log, write.spans, &plan);
                     Some(Ended::Applied)
                 }
-                Some(Answer::Held(held)) => unit
-                    .belief
-                    .refused(write.log, write.spans, &held)
-                    .then_some(Ended::Behind),
+                Some(Answer::Held(held)) => {
+                    unit.belief.refused(write.log, write.spans, &held).then_some(Ended::Behind)
+                }
                 Some(Answer::Gone) => {
                     unit.belief.gone();
                     Some(Ended::Behind)
@@ -252,10 +216,24 @@ impl Sink for RedisWindow {
                 return Ok(Written::Behind(Held::At(self.lowest(partitions_of(write.spans)))));
             }
         }
-        Err(contended(
-            self.client.address(),
-            "somebody else keeps moving the same positions",
-        ))
+        Err(contended(self.client.address(), "somebody else keeps moving the same positions"))
+    }
+
+    /// A window was lost, or made anew by somebody else.
+    async fn disturbed(&mut self) {
+        while self.seen.changed().await.is_ok() {
+            let seen = self.seen.borrow_and_update();
+            let other = |(unit, standing): (&Unit, &Standing)| match (unit.belief.incarnation(), standing) {
+                (Some(_), Standing::Gone) => true,
+                (Some(believed), Standing::Here(is)) => believed != is,
+                (None, _) | (_, Standing::Unknown) => false,
+            };
+            if self.windows.iter().zip(&seen.windows).any(other) {
+                return;
+            }
+        }
+        // The ticker has ended: nobody looks any more.
+        std::future::pending().await
     }
 }
 
@@ -273,8 +251,7 @@ fn call(unit: &Unit, script: &script::Script, incarnation: &str, plan: &Plan, ba
         return unit.keys.apply(script, incarnation, &plan.moves, batch.cells());
     }
     let takes = |partition, offset| plan.has.get(&partition).is_none_or(|has| offset >= *has);
-    unit.keys
-        .apply(script, incarnation, &plan.moves, &batch.cells_of(takes))
+    unit.keys.apply(script, incarnation, &plan.moves, &batch.cells_of(takes))
 }
 
 /// An id that no other window ever had: 64 random bits.
@@ -284,11 +261,7 @@ fn new_incarnation() -> String {
 }
 
 fn unknown_answer(address: &str) -> SinkError {
-    paused(
-        address,
-        "a script was answered in an unknown way",
-        "look for another program that uses the keys",
-    )
+    paused(address, "a script was answered in an unknown way", "look for another program that uses the keys")
 }
 
 fn other_length(address: &str, window: &Window, length_s: i64) -> SinkError {

@@ -17,10 +17,7 @@ pub(super) struct Script {
 
 impl Script {
     fn new(code: &str) -> Self {
-        Self {
-            code: code.to_owned(),
-            hash: redis::Script::new(code).get_hash().to_owned(),
-        }
+        Self { code: code.to_owned(), hash: redis::Script::new(code).get_hash().to_owned() }
     }
 }
 
@@ -94,10 +91,7 @@ impl Keys {
 
     fn call(&self, script: &Script) -> Cmd {
         let mut cmd = redis::cmd("EVALSHA");
-        cmd.arg(&script.hash)
-            .arg(self.all.len())
-            .arg(&self.all)
-            .arg(&self.prefix);
+        cmd.arg(&script.hash).arg(self.all.len()).arg(&self.all).arg(&self.prefix);
         cmd
     }
 
@@ -155,10 +149,7 @@ pub(super) enum Answer {
     /// Done (of `apply`).
     Applied,
     /// The window is there, and holds this (of `open`).
-    Opened {
-        incarnation: String,
-        held: Vec<Option<Offset>>,
-    },
+    Opened { incarnation: String, held: Vec<Option<Offset>> },
     /// Done, and whether more is due (of `tick`).
     Ticked { incarnation: String, more: bool },
     /// Call again (of `open`).
@@ -194,14 +185,8 @@ impl Answer {
 
     fn told(incarnation: String, items: std::vec::IntoIter<Value>) -> Option<Self> {
         match items.as_slice() {
-            [Value::Int(more)] => Some(Self::Ticked {
-                incarnation,
-                more: *more != 0,
-            }),
-            _ => Some(Self::Opened {
-                incarnation,
-                held: offsets(items)?,
-            }),
+            [Value::Int(more)] => Some(Self::Ticked { incarnation, more: *more != 0 }),
+            _ => Some(Self::Opened { incarnation, held: offsets(items)? }),
         }
     }
 }

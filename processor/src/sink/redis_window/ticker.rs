@@ -15,7 +15,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 /// Between two ticks. A contribution leaves at the first tick after its second has left: within 1.2 s.
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// How many cells a tick handles: below two milliseconds of Redis.
+/// How many cells a tick handles: a few milliseconds of Redis, less than a full write takes.
 const BUDGET: u32 = 1000;
 
 /// The longest wait between two attempts to reach Redis.
@@ -66,27 +66,14 @@ impl Ticker {
         scripts: &'static Scripts,
         budget: u32,
     ) -> (Self, watch::Receiver<Seen>) {
-        let windows: Vec<_> = settings
-            .windows
-            .iter()
-            .map(|window| (window.key().to_owned(), Keys::of(window)))
-            .collect();
-        let unknown = Seen {
-            reachable: false,
-            windows: vec![Standing::Unknown; windows.len()],
-        };
+        let windows: Vec<_> =
+            settings.windows.iter().map(|window| (window.key().to_owned(), Keys::of(window))).collect();
+        let unknown = Seen { reachable: false, windows: vec![Standing::Unknown; windows.len()] };
         let (sender, seen) = watch::channel(unknown);
         let client = Client::new(settings);
         let failing = None;
-        let ticker = Self {
-            windows,
-            client,
-            scripts,
-            budget,
-            seen: sender,
-            failing,
-            persistence_known: false,
-        };
+        let ticker =
+            Self { windows, client, scripts, budget, seen: sender, failing, persistence_known: false };
         (ticker, seen)
     }
 
@@ -130,11 +117,7 @@ impl Ticker {
     /// One tick of every window, in one round trip. Answers whether more is due.
     pub(super) async fn tick(&mut self) -> Result<bool, SinkError> {
         let script = &self.scripts.tick;
-        let calls = self
-            .windows
-            .iter()
-            .map(|(_, keys)| keys.tick(script, self.budget))
-            .collect();
+        let calls = self.windows.iter().map(|(_, keys)| keys.tick(script, self.budget)).collect();
         let mut windows = Vec::with_capacity(self.windows.len());
         let mut due = false;
         for answer in self.client.run(script, calls).await? {
@@ -154,10 +137,7 @@ impl Ticker {
                 }
             });
         }
-        self.tell(Seen {
-            reachable: true,
-            windows,
-        });
+        self.tell(Seen { reachable: true, windows });
         Ok(due)
     }
 
@@ -181,8 +161,7 @@ impl Ticker {
             tracing::warn!(%error, remedy, "the windows in redis are not kept");
             self.failing = Some(state);
         }
-        self.seen
-            .send_if_modified(|seen| std::mem::replace(&mut seen.reachable, false));
+        self.seen.send_if_modified(|seen| std::mem::replace(&mut seen.reachable, false));
     }
 
     async fn succeeded(&mut self) {
@@ -196,11 +175,7 @@ impl Ticker {
         if self.client.persists().await == Some(false) {
             let redis = self.client.address();
             let remedy = "set appendonly to yes";
-            tracing::warn!(
-                redis,
-                remedy,
-                "redis keeps nothing over a restart: all is read again then"
-            );
+            tracing::warn!(redis, remedy, "redis keeps nothing over a restart: all is read again then");
         }
     }
 }

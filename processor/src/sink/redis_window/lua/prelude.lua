@@ -73,14 +73,43 @@ local function gather(member, ms)
     delta[member] = (sum or 0) + ms
 end
 
--- Brings totals and the public key up to what was gathered.
+-- Buckets that were given cells, as second, name, …, for each index.
+local filled = {[buckets] = {}, [future] = {}}
+
+-- Adds to the cells of one bucket: a list of member, milliseconds, …, from `first` to `last`.
+local function add(index, kind, second, list, first, last)
+    local name = incarnation .. ':' .. second
+    local key = prefix .. kind .. name
+    local counted, zero = index == buckets, {}
+    for i = first, last, 2 do
+        local member, ms = list[i], list[i + 1]
+        if call('HINCRBY', key, member, ms) == 0 then
+            zero[#zero + 1] = member
+        end
+        if counted then
+            gather(member, tonumber(ms))
+        end
+    end
+    if #zero > 0 then
+        many('HDEL', key, zero)
+    end
+    if #zero > 0 and call('EXISTS', key) == 0 then
+        call('ZREM', index, name)
+    else
+        local filled = filled[index]
+        filled[#filled + 1] = second
+        filled[#filled + 1] = name
+    end
+end
+
+-- Brings the indices, the totals and the public key up to what was done to the cells.
 local function settle()
     local board = cursor and draft or public
     local zero, show, hide = {}, {}, {}
     for _, member in ipairs(order) do
         local ms = delta[member]
         if ms ~= 0 then
-            local total = call('HINCRBY', totals, member, ms)
+            local total = call('HINCRBY', totals, member, string.format('%d', ms))
             local before = total - ms
             if total == 0 then
                 zero[#zero + 1] = member
@@ -94,32 +123,11 @@ local function settle()
             visible = visible + (total > 0 and 1 or 0) - (before > 0 and 1 or 0)
         end
     end
-    delta, order = {}, {}
+    many('ZADD', buckets, filled[buckets])
+    many('ZADD', future, filled[future])
     many('HDEL', totals, zero)
     many('ZADD', board, show)
     many('ZREM', board, hide)
-end
-
--- Adds to the cells of one bucket: a list of member, milliseconds, …, from `first` to `last`.
-local function add(index, kind, second, list, first, last)
-    local name = incarnation .. ':' .. second
-    local key = prefix .. kind .. name
-    local zero = {}
-    for i = first, last, 2 do
-        local member, ms = list[i], list[i + 1]
-        if call('HINCRBY', key, member, ms) == 0 then
-            zero[#zero + 1] = member
-        end
-        if index == buckets then
-            gather(member, tonumber(ms))
-        end
-    end
-    many('HDEL', key, zero)
-    if #zero > 0 and call('EXISTS', key) == 0 then
-        call('ZREM', index, name)
-    else
-        call('ZADD', index, second, name)
-    end
 end
 
 -- The public key is not what it should be (removed by hand, expired while nobody kept it): it is made again, as a

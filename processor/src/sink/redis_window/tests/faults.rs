@@ -8,28 +8,16 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 const RETRY: Class = Class::Retry { after: None };
 
 async fn refusal(settings: &Settings) -> SinkError {
-    lane(settings, 1)
-        .0
-        .positions(&log(), &[0])
-        .await
-        .expect_err("refused")
+    lane(settings, 1).0.positions(&log(), &[0]).await.expect_err("refused")
 }
 
 async fn set_config(redis: &mut MultiplexedConnection, name: &str, value: &str) {
-    redis::cmd("CONFIG")
-        .arg("SET")
-        .arg(name)
-        .arg(value)
-        .exec_async(redis)
-        .await
-        .expect("config");
+    redis::cmd("CONFIG").arg("SET").arg(name).arg(value).exec_async(redis).await.expect("config");
 }
 
 /// Four records of one millisecond, of contents 0 to 3, beginning at an offset.
 fn four(from: Offset) -> Vec<Record> {
-    (0..4u8)
-        .map(|n| insert(from + Offset::from(n), n.into(), 10_000, 1))
-        .collect()
+    (0..4u8).map(|n| insert(from + Offset::from(n), n.into(), 10_000, 1)).collect()
 }
 
 /// Writes records in fours up to `end`, as a lane does: the same again after an error, and back where it is told so.
@@ -99,11 +87,7 @@ async fn killed_in_the_middle_of_writes_it_counts_each_record_once() {
     let mut redis = server.connect().await;
     for key in ["a", "b"] {
         let shown = board(&mut redis, key).await;
-        assert_eq!(
-            shown,
-            [(0, 10.0), (1, 10.0), (2, 10.0), (3, 10.0)],
-            "{key}, a fourth of {END} ms each"
-        );
+        assert_eq!(shown, [(0, 10.0), (1, 10.0), (2, 10.0), (3, 10.0)], "{key}, a fourth of {END} ms each");
     }
 }
 
@@ -135,12 +119,7 @@ async fn a_redis_that_does_not_answer_is_tried_again() {
     let (mut sink, _) = lane(&settings, 1);
     set_clock(&mut redis, 10_000).await;
     sink.positions(&log(), &[0]).await.expect("positions");
-    redis::cmd("CLIENT")
-        .arg("PAUSE")
-        .arg(300)
-        .exec_async(&mut redis)
-        .await
-        .expect("paused");
+    redis::cmd("CLIENT").arg("PAUSE").arg(300).exec_async(&mut redis).await.expect("paused");
     let error = write(&mut sink, 0, 0, &four(0)).await.expect_err("no answer");
     assert_eq!(error.class, RETRY, "{error}");
     // The first write is done when the pause ends; the same again adds nothing.
@@ -157,15 +136,8 @@ async fn forgotten_scripts_are_loaded_again() {
     set_clock(&mut redis, 10_000).await;
     sink.positions(&log(), &[0]).await.expect("positions");
     for from in [0, 4] {
-        redis::cmd("SCRIPT")
-            .arg("FLUSH")
-            .exec_async(&mut redis)
-            .await
-            .expect("flushed");
-        assert_eq!(
-            write(&mut sink, 0, from, &four(from)).await.expect("written"),
-            DURABLE
-        );
+        redis::cmd("SCRIPT").arg("FLUSH").exec_async(&mut redis).await.expect("flushed");
+        assert_eq!(write(&mut sink, 0, from, &four(from)).await.expect("written"), DURABLE);
         ticker.tick().await.expect("a tick");
     }
     assert_eq!(board(&mut redis, "b").await.first(), Some(&(0, 0.002)));
@@ -191,22 +163,14 @@ async fn a_user_without_rights_pauses_the_lane() {
     let server = Server::start(&[]);
     let mut redis = server.connect().await;
     let user = ["SETUSER", "me", "on", ">pw", "~*", "+@all"];
-    redis::cmd("ACL")
-        .arg(&user)
-        .exec_async(&mut redis)
-        .await
-        .expect("a user");
+    redis::cmd("ACL").arg(&user).exec_async(&mut redis).await.expect("a user");
     let window = vec![Window::new("a", Duration::from_secs(600)).expect("a window")];
     let url = server.url().replace("//", "//me:pw@");
     let (mut sink, _) = lane(&Settings::new(&url, window).expect("settings"), 1);
     set_clock(&mut redis, 10_000).await;
     sink.positions(&log(), &[0]).await.expect("positions");
     assert_eq!(write(&mut sink, 0, 0, &four(0)).await.expect("written"), DURABLE);
-    redis::cmd("ACL")
-        .arg(&["SETUSER", "me", "-hincrby"])
-        .exec_async(&mut redis)
-        .await
-        .expect("fewer rights");
+    redis::cmd("ACL").arg(&["SETUSER", "me", "-hincrby"]).exec_async(&mut redis).await.expect("fewer rights");
     let error = write(&mut sink, 0, 4, &four(4)).await.expect_err("refused");
     assert_eq!(error.class, Class::Pause, "{error}");
     assert!(error.remedy.expect("a remedy").contains("commands"), "{error}");
@@ -218,31 +182,12 @@ async fn a_user_without_rights_pauses_the_lane() {
 async fn a_key_that_holds_something_else_pauses_the_lane_and_stays() {
     let server = Server::start(&[]);
     let mut redis = server.connect().await;
-    for key in [
-        "a",
-        "{a}:meta",
-        "{a}:positions",
-        "{a}:totals",
-        "{a}:buckets",
-        "{a}:future",
-    ] {
-        redis::cmd("SET")
-            .arg(key)
-            .arg("mine")
-            .exec_async(&mut redis)
-            .await
-            .expect("set");
+    for key in ["a", "{a}:meta", "{a}:positions", "{a}:totals", "{a}:buckets", "{a}:future"] {
+        redis::cmd("SET").arg(key).arg("mine").exec_async(&mut redis).await.expect("set");
         let error = refusal(&settings(&server, &[("a", 600)])).await;
         assert_eq!(error.class, Class::Pause, "{error}");
-        assert!(
-            error.remedy.expect("a remedy").contains("something else"),
-            "{error}"
-        );
-        let kept: String = redis::cmd("GETDEL")
-            .arg(key)
-            .query_async(&mut redis)
-            .await
-            .expect("kept");
+        assert!(error.remedy.expect("a remedy").contains("something else"), "{error}");
+        let kept: String = redis::cmd("GETDEL").arg(key).query_async(&mut redis).await.expect("kept");
         assert_eq!(kept, "mine");
     }
 }
@@ -259,20 +204,12 @@ async fn a_full_redis_pauses_the_lane_takes_nothing_and_still_drains() {
     let error = write(&mut sink, 0, 4, &four(4)).await.expect_err("no memory");
     assert_eq!(error.class, Class::Pause, "{error}");
     assert!(error.remedy.expect("a remedy").contains("maxmemory"), "{error}");
-    assert_eq!(
-        sink.positions(&log(), &[0]).await.expect("positions"),
-        at(&[(0, 4)]),
-        "nothing was applied"
-    );
+    assert_eq!(sink.positions(&log(), &[0]).await.expect("positions"), at(&[(0, 4)]), "nothing was applied");
     set_config(&mut redis, "maxmemory", "0").await;
     set_clock(&mut redis, 10_601).await;
     set_config(&mut redis, "maxmemory", "1mb").await;
     drain(&mut ticker).await;
-    assert_eq!(
-        board(&mut redis, "a").await,
-        [],
-        "what is old leaves all the same"
-    );
+    assert_eq!(board(&mut redis, "a").await, [], "what is old leaves all the same");
 }
 
 #[tokio::test]
@@ -287,11 +224,7 @@ async fn a_redis_that_would_drop_keys_pauses_the_lane() {
         "{error}"
     );
     set_config(&mut redis, "maxmemory", "0").await;
-    lane(&settings, 1)
-        .0
-        .positions(&log(), &[0])
-        .await
-        .expect("without a limit it drops nothing");
+    lane(&settings, 1).0.positions(&log(), &[0]).await.expect("without a limit it drops nothing");
 }
 
 #[tokio::test]
@@ -310,12 +243,7 @@ async fn a_replica_is_tried_again() {
     let error = write(&mut sink, 0, 0, &four(0)).await.expect_err("read only");
     assert_eq!(error.class, RETRY, "{error}");
     assert_eq!(ticker.tick().await.expect_err("read only").class, RETRY);
-    redis::cmd("REPLICAOF")
-        .arg("NO")
-        .arg("ONE")
-        .exec_async(&mut redis)
-        .await
-        .expect("a master");
+    redis::cmd("REPLICAOF").arg("NO").arg("ONE").exec_async(&mut redis).await.expect("a master");
     assert_eq!(write(&mut sink, 0, 0, &four(0)).await.expect("written"), DURABLE);
 }
 

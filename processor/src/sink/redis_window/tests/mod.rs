@@ -9,7 +9,7 @@ mod window;
 
 use super::encode::WindowBatch;
 use super::script::Scripts;
-use super::{RedisWindow, Settings, Ticker, Window};
+use super::{RedisWindow, Settings, Standing, Ticker, Window};
 use crate::decode::row::EngagementRow;
 use crate::decode::timestamp::Timestamp;
 use crate::decode::{Op, Source};
@@ -48,12 +48,7 @@ fn lane(settings: &Settings, budget: u32) -> (RedisWindow, Ticker) {
 }
 
 async fn set_clock(redis: &mut MultiplexedConnection, second: i64) {
-    redis::cmd("SET")
-        .arg("test:clock")
-        .arg(second)
-        .exec_async(redis)
-        .await
-        .expect("set");
+    redis::cmd("SET").arg("test:clock").arg(second).exec_async(redis).await.expect("set");
 }
 
 /// One image of a row, as far as a window cares.
@@ -66,15 +61,8 @@ struct Image {
 
 impl Image {
     fn new(content: u128, second: i64, ms: i64) -> Self {
-        let ts = Some(Timestamp::At {
-            secs: second,
-            micros: 123_456,
-        });
-        Self {
-            content: Some(content),
-            ts,
-            ms: Some(ms),
-        }
+        let ts = Some(Timestamp::At { secs: second, micros: 123_456 });
+        Self { content: Some(content), ts, ms: Some(ms) }
     }
 
     fn row(self) -> EngagementRow<'static> {
@@ -98,11 +86,7 @@ struct Record {
 }
 
 fn insert(offset: Offset, content: u128, second: i64, ms: i64) -> Record {
-    Record {
-        offset,
-        before: None,
-        after: Some(Image::new(content, second, ms)),
-    }
+    Record { offset, before: None, after: Some(Image::new(content, second, ms)) }
 }
 
 fn push(batch: &mut WindowBatch, partition: Partition, record: &Record) -> Result<(), Refusal> {
@@ -112,28 +96,11 @@ fn push(batch: &mut WindowBatch, partition: Partition, record: &Record) -> Resul
         (Some(_), None) => Op::Delete,
     };
     let text = Cow::Borrowed("x");
-    let source = Source {
-        db: text.clone(),
-        schema: text.clone(),
-        table: text,
-        lsn: 1,
-        tx_id: 1,
-        committed_us: 1,
-    };
+    let source =
+        Source { db: text.clone(), schema: text.clone(), table: text, lsn: 1, tx_id: 1, committed_us: 1 };
     let (before, after) = (record.before.map(Image::row), record.after.map(Image::row));
-    let change = Transformed {
-        event_id: Uuid::nil(),
-        op,
-        source,
-        before,
-        after,
-    };
-    batch.push(&Event {
-        partition,
-        offset: record.offset,
-        change: &change,
-        content: None,
-    })
+    let change = Transformed { event_id: Uuid::nil(), op, source, before, after };
+    batch.push(&Event { partition, offset: record.offset, change: &change, content: None })
 }
 
 /// Writes records of one partition from a position on.
@@ -148,31 +115,17 @@ async fn write(
         spans.extend(partition, from, record.offset);
         push(&mut batch, partition, record).expect("taken");
     }
-    sink.write(Write {
-        log: &log(),
-        spans: &spans,
-        batch: &batch,
-    })
-    .await
+    sink.write(Write { log: &log(), spans: &spans, batch: &batch }).await
 }
 
 const DURABLE: Written = Written::Durable { rejected: Vec::new() };
 
 /// What clients see, by number of content.
 async fn board(redis: &mut MultiplexedConnection, key: &str) -> Vec<(u128, f64)> {
-    let call = redis::cmd("ZRANGE")
-        .arg(key)
-        .arg(0)
-        .arg(-1)
-        .arg("WITHSCORES")
-        .query_async(redis)
-        .await;
+    let call = redis::cmd("ZRANGE").arg(key).arg(0).arg(-1).arg("WITHSCORES").query_async(redis).await;
     let members: Vec<(String, f64)> = call.expect("a sorted set");
     let number = |member: &str| Uuid::try_parse(member).expect("a UUID").as_u128();
-    let mut members: Vec<_> = members
-        .iter()
-        .map(|(member, score)| (number(member), *score))
-        .collect();
+    let mut members: Vec<_> = members.iter().map(|(member, score)| (number(member), *score)).collect();
     members.sort_by_key(|(member, _)| *member);
     members
 }

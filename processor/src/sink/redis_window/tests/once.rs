@@ -15,20 +15,11 @@ async fn the_same_write_again_changes_nothing() {
     }
     assert_eq!(board(&mut redis, "a").await, [(1, 0.03)]);
     let more = [insert(7, 1, 9_999, 20), insert(8, 2, 9_999, 5)];
-    assert_eq!(
-        write(&mut sink, 0, 5, &more).await.expect("written"),
-        DURABLE,
-        "an overlap"
-    );
+    assert_eq!(write(&mut sink, 0, 5, &more).await.expect("written"), DURABLE, "an overlap");
     assert_eq!(board(&mut redis, "a").await, [(1, 0.03), (2, 0.005)]);
+    assert_eq!(sink.positions(&log(), &[0, 1]).await.expect("positions"), at(&[(0, 9)]));
     assert_eq!(
-        sink.positions(&log(), &[0, 1]).await.expect("positions"),
-        at(&[(0, 9)])
-    );
-    assert_eq!(
-        write(&mut sink, 0, 20, &[insert(20, 1, 9_999, 1)])
-            .await
-            .expect("told"),
+        write(&mut sink, 0, 20, &[insert(20, 1, 9_999, 1)]).await.expect("told"),
         Written::Behind(at(&[(0, 9)]))
     );
 }
@@ -41,11 +32,7 @@ async fn a_first_position_is_given_only_where_none_was_reported() {
     let never_asked = write(&mut sink, 0, 0, &record).await.expect("told");
     assert_eq!(never_asked, Written::Behind(at(&[])));
     sink.positions(&log(), &[1]).await.expect("positions");
-    assert_eq!(
-        write(&mut sink, 0, 0, &record).await.expect("told"),
-        Written::Behind(at(&[])),
-        "of another"
-    );
+    assert_eq!(write(&mut sink, 0, 0, &record).await.expect("told"), Written::Behind(at(&[])), "of another");
     sink.positions(&log(), &[0]).await.expect("positions");
     assert_eq!(write(&mut sink, 0, 0, &record).await.expect("written"), DURABLE);
 }
@@ -57,28 +44,15 @@ async fn a_window_that_is_new_to_the_lane_takes_the_others_back() {
     set_clock(&mut redis, 10_000).await;
     let (mut old, _) = lane(&settings(&server, &[("a", 600)]), 1000);
     old.positions(&log(), &[0]).await.expect("positions");
-    assert_eq!(
-        write(&mut old, 0, 0, &[insert(0, 1, 10_000, 10)])
-            .await
-            .expect("written"),
-        DURABLE
-    );
+    assert_eq!(write(&mut old, 0, 0, &[insert(0, 1, 10_000, 10)]).await.expect("written"), DURABLE);
     let (mut both, _) = lane(&settings(&server, &[("a", 600), ("b", 60)]), 1000);
-    assert_eq!(
-        both.positions(&log(), &[0]).await.expect("positions"),
-        at(&[]),
-        "the lowest of them"
-    );
+    assert_eq!(both.positions(&log(), &[0]).await.expect("positions"), at(&[]), "the lowest of them");
     let records = [insert(0, 1, 10_000, 10), insert(1, 1, 10_000, 5)];
     assert_eq!(write(&mut both, 0, 0, &records).await.expect("written"), DURABLE);
     assert_eq!(board(&mut redis, "a").await, [(1, 0.015)]);
     assert_eq!(board(&mut redis, "b").await, [(1, 0.015)]);
     let other = settings(&server, &[("a", 300)]);
-    let refused = lane(&other, 1)
-        .0
-        .positions(&log(), &[0])
-        .await
-        .expect_err("kept with another length");
+    let refused = lane(&other, 1).0.positions(&log(), &[0]).await.expect_err("kept with another length");
     assert_eq!(refused.class, crate::sink::Class::Pause);
 }
 
@@ -90,45 +64,20 @@ async fn an_emptied_redis_is_noticed_by_the_next_write() {
     let (mut sink, _) = lane(&settings, 1000);
     let (mut other, _) = lane(&settings, 1000);
     sink.positions(&log(), &[0]).await.expect("positions");
+    assert_eq!(write(&mut sink, 0, 0, &[insert(0, 1, 10_000, 10)]).await.expect("written"), DURABLE);
+    redis::cmd("FLUSHALL").exec_async(&mut redis).await.expect("flush");
     assert_eq!(
-        write(&mut sink, 0, 0, &[insert(0, 1, 10_000, 10)])
-            .await
-            .expect("written"),
-        DURABLE
-    );
-    redis::cmd("FLUSHALL")
-        .exec_async(&mut redis)
-        .await
-        .expect("flush");
-    assert_eq!(
-        write(&mut sink, 0, 1, &[insert(1, 1, 10_000, 10)])
-            .await
-            .expect("told"),
+        write(&mut sink, 0, 1, &[insert(1, 1, 10_000, 10)]).await.expect("told"),
         Written::Behind(at(&[]))
     );
     // Another worker makes it anew and claims the partition just where this one would go on.
     sink.positions(&log(), &[0]).await.expect("positions");
-    assert_eq!(
-        write(&mut sink, 0, 0, &[insert(0, 1, 10_000, 10)])
-            .await
-            .expect("written"),
-        DURABLE
-    );
-    redis::cmd("FLUSHALL")
-        .exec_async(&mut redis)
-        .await
-        .expect("flush");
+    assert_eq!(write(&mut sink, 0, 0, &[insert(0, 1, 10_000, 10)]).await.expect("written"), DURABLE);
+    redis::cmd("FLUSHALL").exec_async(&mut redis).await.expect("flush");
     other.positions(&log(), &[0]).await.expect("positions");
+    assert_eq!(write(&mut other, 0, 0, &[insert(0, 1, 10_000, 10)]).await.expect("written"), DURABLE);
     assert_eq!(
-        write(&mut other, 0, 0, &[insert(0, 1, 10_000, 10)])
-            .await
-            .expect("written"),
-        DURABLE
-    );
-    assert_eq!(
-        write(&mut sink, 0, 1, &[insert(1, 1, 10_000, 10)])
-            .await
-            .expect("told"),
+        write(&mut sink, 0, 1, &[insert(1, 1, 10_000, 10)]).await.expect("told"),
         Written::Behind(at(&[]))
     );
 }
@@ -143,34 +92,40 @@ async fn a_window_that_lost_one_key_is_as_good_as_gone() {
         sink.positions(&log(), &[0]).await.expect("positions");
         let records = [insert(0, 1, 10_000, 10), insert(1, 1, 10_001, 10)];
         assert_eq!(write(&mut sink, 0, 0, &records).await.expect("written"), DURABLE);
-        redis::cmd("DEL")
-            .arg(format!("{{a}}:{key}"))
-            .exec_async(&mut redis)
-            .await
-            .expect("del");
+        redis::cmd("DEL").arg(format!("{{a}}:{key}")).exec_async(&mut redis).await.expect("del");
         ticker.tick().await.expect("a tick");
         let seen = sink.seen.borrow().clone();
-        assert_eq!(seen.windows, [super::super::Standing::Gone], "{key}");
+        assert_eq!(seen.windows, [Standing::Gone], "{key}");
         let record = [insert(2, 1, 10_000, 10)];
-        assert_eq!(
-            write(&mut sink, 0, 2, &record).await.expect("told"),
-            Written::Behind(at(&[])),
-            "{key}"
-        );
-        assert_eq!(
-            sink.positions(&log(), &[0]).await.expect("positions"),
-            at(&[]),
-            "{key}"
-        );
+        assert_eq!(write(&mut sink, 0, 2, &record).await.expect("told"), Written::Behind(at(&[])), "{key}");
+        assert_eq!(sink.positions(&log(), &[0]).await.expect("positions"), at(&[]), "{key}");
         assert_eq!(board(&mut redis, "a").await, [], "{key}");
         assert_eq!(write(&mut sink, 0, 0, &records).await.expect("written"), DURABLE);
         assert_eq!(board(&mut redis, "a").await, [(1, 0.01)], "{key}");
-        redis::cmd("FLUSHALL")
-            .exec_async(&mut redis)
-            .await
-            .expect("flush");
+        redis::cmd("FLUSHALL").exec_async(&mut redis).await.expect("flush");
         set_clock(&mut redis, 10_000).await;
     }
+}
+
+#[tokio::test]
+async fn a_bucket_whose_cells_were_removed_makes_the_window_anew() {
+    let server = Server::start(&[]);
+    let mut redis = server.connect().await;
+    let (mut sink, mut ticker) = lane(&settings(&server, &[("a", 600)]), 1000);
+    set_clock(&mut redis, 10_000).await;
+    sink.positions(&log(), &[0]).await.expect("positions");
+    assert_eq!(write(&mut sink, 0, 0, &[insert(0, 1, 10_000, 10)]).await.expect("written"), DURABLE);
+    let incarnation: String =
+        redis::cmd("HGET").arg("{a}:meta").arg("incarnation").query_async(&mut redis).await.expect("an id");
+    let removed = redis::cmd("DEL").arg(format!("{{a}}:b:{incarnation}:10000")).query_async(&mut redis).await;
+    assert_eq!(removed, Ok(1));
+    set_clock(&mut redis, 10_601).await;
+    let error = ticker.tick().await.expect_err("its total would stay for ever");
+    assert!(error.to_string().contains("the cells of a bucket are missing"), "{error}");
+    ticker.tick().await.expect("a tick");
+    assert_eq!(sink.seen.borrow().windows, [Standing::Gone]);
+    assert_eq!(sink.positions(&log(), &[0]).await.expect("positions"), at(&[]));
+    assert_eq!(board(&mut redis, "a").await, []);
 }
 
 #[tokio::test]
@@ -182,30 +137,15 @@ async fn an_emptied_redis_is_noticed_while_nothing_is_written() {
     sink.positions(&log(), &[0]).await.expect("positions");
     ticker.tick().await.expect("a tick");
     let soon = Duration::from_millis(50);
-    assert!(
-        tokio::time::timeout(soon, sink.disturbed()).await.is_err(),
-        "all is well"
-    );
-    redis::cmd("FLUSHALL")
-        .exec_async(&mut redis)
-        .await
-        .expect("flush");
+    assert!(tokio::time::timeout(soon, sink.disturbed()).await.is_err(), "all is well");
+    redis::cmd("FLUSHALL").exec_async(&mut redis).await.expect("flush");
     ticker.tick().await.expect("a tick");
     tokio::time::timeout(soon, sink.disturbed()).await.expect("gone");
     // Somebody else makes it anew before this worker has asked.
-    lane(&settings, 1)
-        .0
-        .positions(&log(), &[0])
-        .await
-        .expect("positions");
+    lane(&settings, 1).0.positions(&log(), &[0]).await.expect("positions");
     ticker.tick().await.expect("a tick");
-    tokio::time::timeout(soon, sink.disturbed())
-        .await
-        .expect("another incarnation");
+    tokio::time::timeout(soon, sink.disturbed()).await.expect("another incarnation");
     sink.positions(&log(), &[0]).await.expect("positions");
     ticker.tick().await.expect("a tick");
-    assert!(
-        tokio::time::timeout(soon, sink.disturbed()).await.is_err(),
-        "all is well again"
-    );
+    assert!(tokio::time::timeout(soon, sink.disturbed()).await.is_err(), "all is well again");
 }

@@ -29,10 +29,7 @@ fn spawn(dir: &TempDir, port: u16, args: &[String]) -> Option<Child> {
         if child.try_wait().expect("a child").is_some() {
             return None;
         }
-        assert!(
-            begun.elapsed() < Duration::from_secs(10),
-            "redis-server does not listen"
-        );
+        assert!(begun.elapsed() < Duration::from_secs(10), "redis-server does not listen");
         std::thread::park_timeout(Duration::from_millis(10));
     }
     Some(child)
@@ -50,9 +47,7 @@ fn is_listening(child: &Child, port: u16) -> bool {
         return false;
     };
     let socket = format!("socket:[{inode}]");
-    files
-        .flatten()
-        .any(|file| std::fs::read_link(file.path()).is_ok_and(|link| link.as_os_str() == &*socket))
+    files.flatten().any(|file| std::fs::read_link(file.path()).is_ok_and(|link| link.as_os_str() == &*socket))
 }
 
 impl Server {
@@ -63,12 +58,7 @@ impl Server {
             let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr());
             let port = free.expect("a free port").port();
             if let Some(child) = spawn(&dir, port, &args) {
-                return Self {
-                    child,
-                    dir,
-                    port,
-                    args,
-                };
+                return Self { child, dir, port, args };
             }
         }
         panic!("redis-server does not start with {args:?}")

@@ -18,31 +18,20 @@ async fn a_contribution_enters_in_its_second_and_leaves_after_the_length() {
         insert(3, 1, 10_000, 1),
     ];
     assert_eq!(write(&mut sink, 0, 0, &records).await.expect("written"), DURABLE);
-    assert_eq!(
-        board(&mut redis, KEY).await,
-        [(1, 8.002)],
-        "too old and too new are out"
-    );
+    assert_eq!(board(&mut redis, KEY).await, [(1, 8.002)], "too old and too new are out");
     set_clock(&mut redis, 10_001).await;
     drain(&mut ticker).await;
     assert_eq!(board(&mut redis, KEY).await, [(1, 0.001), (3, 0.007)]);
     set_clock(&mut redis, 10_000).await;
     drain(&mut ticker).await;
-    assert_eq!(
-        board(&mut redis, KEY).await.len(),
-        2,
-        "the clock does not go back"
-    );
+    assert_eq!(board(&mut redis, KEY).await.len(), 2, "the clock does not go back");
     set_clock(&mut redis, 10_601).await;
     drain(&mut ticker).await;
     assert_eq!(board(&mut redis, KEY).await, [(3, 0.007)]);
     set_clock(&mut redis, 10_602).await;
     drain(&mut ticker).await;
-    let left: Vec<String> = redis::cmd("KEYS")
-        .arg("*engagement*")
-        .query_async(&mut redis)
-        .await
-        .expect("keys");
+    let left: Vec<String> =
+        redis::cmd("KEYS").arg("*engagement*").query_async(&mut redis).await.expect("keys");
     assert_eq!(left.len(), 2, "positions and meta stay: {left:?}");
 }
 
@@ -55,51 +44,24 @@ async fn what_has_no_content_no_duration_or_no_time_counts_for_nothing() {
     sink.positions(&log(), &[0]).await.expect("positions");
     let good = Image::new(1, 10_000, 3);
     let nothing = [
-        Image {
-            content: None,
-            ..good
-        },
+        Image { content: None, ..good },
         Image { ts: None, ..good },
-        Image {
-            ts: Some(Timestamp::Infinity),
-            ..good
-        },
-        Image {
-            ts: Some(Timestamp::NegativeInfinity),
-            ..good
-        },
+        Image { ts: Some(Timestamp::Infinity), ..good },
+        Image { ts: Some(Timestamp::NegativeInfinity), ..good },
         Image { ms: None, ..good },
         Image { ms: Some(0), ..good },
         Image { ms: Some(-5), ..good },
     ];
-    let mut records = vec![Record {
-        offset: 0,
-        before: None,
-        after: Some(good),
-    }];
+    let mut records = vec![Record { offset: 0, before: None, after: Some(good) }];
     for image in nothing {
         let offset = Offset::try_from(records.len()).expect("few");
-        records.push(Record {
-            offset,
-            before: Some(image),
-            after: Some(image),
-        });
+        records.push(Record { offset, before: Some(image), after: Some(image) });
     }
     assert_eq!(write(&mut sink, 0, 0, &records).await.expect("written"), DURABLE);
     assert_eq!(board(&mut redis, KEY).await, [(1, 0.003)]);
     let mut batch = sink.batch();
-    let huge = Record {
-        offset: 9,
-        before: None,
-        after: Some(Image {
-            ms: Some(1 << 31),
-            ..good
-        }),
-    };
-    assert!(
-        push(&mut batch, 0, &huge).is_err(),
-        "more than an int holds is set aside"
-    );
+    let huge = Record { offset: 9, before: None, after: Some(Image { ms: Some(1 << 31), ..good }) };
+    assert!(push(&mut batch, 0, &huge).is_err(), "more than an int holds is set aside");
     assert!(batch.is_empty());
 }
 
@@ -110,22 +72,14 @@ async fn totals_below_zero_are_hidden_and_come_back_exactly() {
     let (mut sink, _) = lane(&settings(&server, &[(KEY, 600)]), 1000);
     set_clock(&mut redis, 10_000).await;
     sink.positions(&log(), &[0, 1]).await.expect("positions");
-    let gone = Record {
-        offset: 0,
-        before: Some(Image::new(1, 10_000, 3_000_000_000 / 2)),
-        after: None,
-    };
+    let gone = Record { offset: 0, before: Some(Image::new(1, 10_000, 3_000_000_000 / 2)), after: None };
     assert_eq!(write(&mut sink, 0, 0, &[gone]).await.expect("written"), DURABLE);
     assert_eq!(board(&mut redis, KEY).await, []);
-    let mut records: Vec<_> = (0..4)
-        .map(|offset| insert(offset, 1, 10_000, i64::from(i32::MAX)))
-        .collect();
+    let mut records: Vec<_> = (0..4).map(|offset| insert(offset, 1, 10_000, i64::from(i32::MAX))).collect();
     records.push(insert(4, 1, 10_000, 1));
     assert_eq!(write(&mut sink, 1, 0, &records).await.expect("written"), DURABLE);
     let ms = 4 * i64::from(i32::MAX) + 1 - 1_500_000_000;
-    let score: f64 = format!("{}.{:03}", ms / 1000, ms % 1000)
-        .parse()
-        .expect("a number");
+    let score: f64 = format!("{}.{:03}", ms / 1000, ms % 1000).parse().expect("a number");
     assert_eq!(board(&mut redis, KEY).await, [(1, score)]);
 }
 
@@ -136,52 +90,25 @@ async fn the_public_key_has_a_ttl_and_is_made_again_whole() {
     let (mut sink, mut ticker) = lane(&settings(&server, &[(KEY, 1200)]), 3);
     set_clock(&mut redis, 10_000).await;
     sink.positions(&log(), &[0]).await.expect("positions");
-    let records: Vec<_> = (0..30)
-        .map(|n| insert(n, u128::from(n.unsigned_abs()) + 1, 10_000, 1000))
-        .collect();
+    let records: Vec<_> =
+        (0..30).map(|n| insert(n, u128::from(n.unsigned_abs()) + 1, 10_000, 1000)).collect();
     assert_eq!(write(&mut sink, 0, 0, &records).await.expect("written"), DURABLE);
-    let ttl: i64 = redis::cmd("TTL")
-        .arg(KEY)
-        .query_async(&mut redis)
-        .await
-        .expect("ttl");
+    let ttl: i64 = redis::cmd("TTL").arg(KEY).query_async(&mut redis).await.expect("ttl");
     assert!((590..=600).contains(&ttl), "{ttl}");
 
-    redis::cmd("DEL")
-        .arg(KEY)
-        .exec_async(&mut redis)
-        .await
-        .expect("del");
-    assert_eq!(
-        write(&mut sink, 0, 30, &[insert(30, 5, 10_000, 1)])
-            .await
-            .expect("written"),
-        DURABLE
-    );
+    redis::cmd("DEL").arg(KEY).exec_async(&mut redis).await.expect("del");
+    assert_eq!(write(&mut sink, 0, 30, &[insert(30, 5, 10_000, 1)]).await.expect("written"), DURABLE);
     assert_eq!(board(&mut redis, KEY).await, [], "never shown in part");
     assert!(ticker.tick().await.expect("a tick"), "three at a time");
-    let gone = Record {
-        offset: 31,
-        before: Some(Image::new(6, 10_000, 1000)),
-        after: None,
-    };
-    assert_eq!(
-        write(&mut sink, 0, 31, &[gone, insert(32, 99, 10_000, 2)])
-            .await
-            .expect("written"),
-        DURABLE
-    );
+    let gone = Record { offset: 31, before: Some(Image::new(6, 10_000, 1000)), after: None };
+    assert_eq!(write(&mut sink, 0, 31, &[gone, insert(32, 99, 10_000, 2)]).await.expect("written"), DURABLE);
     drain(&mut ticker).await;
     let shown = board(&mut redis, KEY).await;
     assert_eq!(shown.len(), 30, "30 - 1 + 1");
     assert!(
         shown.contains(&(5, 1.001)) && shown.contains(&(99, 0.002)) && !shown.iter().any(|(c, _)| *c == 6)
     );
-    let ttl: i64 = redis::cmd("TTL")
-        .arg(KEY)
-        .query_async(&mut redis)
-        .await
-        .expect("ttl");
+    let ttl: i64 = redis::cmd("TTL").arg(KEY).query_async(&mut redis).await.expect("ttl");
     assert!((590..=600).contains(&ttl), "{ttl}");
 }
 
@@ -193,30 +120,17 @@ async fn a_scan_that_missed_some_begins_again() {
     let (mut sink, mut ticker) = lane(&settings(&server, &[(KEY, 600)]), 3);
     set_clock(&mut redis, 10_000).await;
     sink.positions(&log(), &[0]).await.expect("positions");
-    let records: Vec<_> = (0..60)
-        .map(|n| insert(n, u128::from(n.unsigned_abs()) + 1, 10_000, 1000))
-        .collect();
+    let records: Vec<_> =
+        (0..60).map(|n| insert(n, u128::from(n.unsigned_abs()) + 1, 10_000, 1000)).collect();
     assert_eq!(write(&mut sink, 0, 0, &records).await.expect("written"), DURABLE);
-    redis::cmd("DEL")
-        .arg(KEY)
-        .exec_async(&mut redis)
-        .await
-        .expect("del");
+    redis::cmd("DEL").arg(KEY).exec_async(&mut redis).await.expect("del");
     assert!(ticker.tick().await.expect("a tick"), "three at a time");
     // The last slot of the table.
     let set = ["{engagement:10min}:meta", "cursor", "1/63"];
-    redis::cmd("HSET")
-        .arg(&set)
-        .exec_async(&mut redis)
-        .await
-        .expect("set");
+    redis::cmd("HSET").arg(&set).exec_async(&mut redis).await.expect("set");
     assert!(ticker.tick().await.expect("a tick"));
     assert_eq!(board(&mut redis, KEY).await, [], "never shown in part");
-    let cursor: String = redis::cmd("HGET")
-        .arg(&set[..2])
-        .query_async(&mut redis)
-        .await
-        .expect("a cursor");
+    let cursor: String = redis::cmd("HGET").arg(&set[..2]).query_async(&mut redis).await.expect("a cursor");
     assert_eq!(cursor, "2/0", "the second scan");
     drain(&mut ticker).await;
     assert_eq!(board(&mut redis, KEY).await.len(), 60);
@@ -234,18 +148,9 @@ async fn a_window_empties_by_itself_in_time() {
     let running = tokio::spawn(ticker.run(async move { drop(stopped.await) }));
     sink.positions(&log(), &[0]).await.expect("positions");
     let (second, _): (i64, i64) = redis::cmd("TIME").query_async(&mut redis).await.expect("time");
-    assert_eq!(
-        write(&mut sink, 0, 0, &[insert(0, 1, second, 1500)])
-            .await
-            .expect("written"),
-        DURABLE
-    );
+    assert_eq!(write(&mut sink, 0, 0, &[insert(0, 1, second, 1500)]).await.expect("written"), DURABLE);
     assert_eq!(board(&mut redis, "short").await, [(1, 1.5)]);
-    let ttl: i64 = redis::cmd("PTTL")
-        .arg("short")
-        .query_async(&mut redis)
-        .await
-        .expect("ttl");
+    let ttl: i64 = redis::cmd("PTTL").arg("short").query_async(&mut redis).await.expect("ttl");
     assert!((1..=2000).contains(&ttl), "{ttl}");
     loop {
         let (now, us): (i64, i64) = redis::cmd("TIME").query_async(&mut redis).await.expect("time");
@@ -259,11 +164,7 @@ async fn a_window_empties_by_itself_in_time() {
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    assert_eq!(
-        board(&mut redis, "longer").await,
-        [(1, 1.5)],
-        "the other window keeps it"
-    );
+    assert_eq!(board(&mut redis, "longer").await, [(1, 1.5)], "the other window keeps it");
     stop.send(()).expect("it runs");
     running.await.expect("it ends");
 }

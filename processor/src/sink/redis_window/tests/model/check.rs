@@ -4,14 +4,9 @@ use super::*;
 
 impl World {
     async fn hash<T: std::str::FromStr>(&mut self, key: &str) -> BTreeMap<String, T> {
-        let hash: BTreeMap<String, String> = redis::cmd("HGETALL")
-            .arg(key)
-            .query_async(&mut self.redis)
-            .await
-            .expect("a hash");
-        hash.into_iter()
-            .filter_map(|(field, value)| Some((field, value.parse().ok()?)))
-            .collect()
+        let hash: BTreeMap<String, String> =
+            redis::cmd("HGETALL").arg(key).query_async(&mut self.redis).await.expect("a hash");
+        hash.into_iter().filter_map(|(field, value)| Some((field, value.parse().ok()?))).collect()
     }
 
     /// The meta key of a window, unless it is lost.
@@ -20,17 +15,10 @@ impl World {
         let meta = self.hash::<String>(&format!("{prefix}meta")).await;
         meta.get("incarnation")?;
         let mut sizes = Vec::new();
-        let companions = [
-            ("HLEN", "positions"),
-            ("HLEN", "totals"),
-            ("ZCARD", "buckets"),
-            ("ZCARD", "future"),
-        ];
+        let companions =
+            [("HLEN", "positions"), ("HLEN", "totals"), ("ZCARD", "buckets"), ("ZCARD", "future")];
         for (command, name) in companions {
-            let size = redis::cmd(command)
-                .arg(format!("{prefix}{name}"))
-                .query_async(&mut self.redis)
-                .await;
+            let size = redis::cmd(command).arg(format!("{prefix}{name}")).query_async(&mut self.redis).await;
             sizes.push(size.map(|size: i64| size.to_string()).expect("a size"));
         }
         (meta["counts"] == sizes.join(":")).then_some(meta)
@@ -75,18 +63,10 @@ impl World {
         let mut expected: BTreeMap<String, i64> = BTreeMap::new();
         let positions = self.hash::<Offset>(&format!("{prefix}positions")).await;
         for (partition, records) in self.logs.iter().enumerate() {
-            let held = positions
-                .get(&format!("cluster/topic/{partition}"))
-                .copied()
-                .unwrap_or(0);
+            let held = positions.get(&format!("cluster/topic/{partition}")).copied().unwrap_or(0);
             for record in records.iter().filter(|record| record.offset < held) {
                 for (image, sign) in [(record.before, -1), (record.after, 1)] {
-                    let Some(Image {
-                        content: Some(content),
-                        ts: Some(ts),
-                        ms: Some(ms),
-                    }) = image
-                    else {
+                    let Some(Image { content: Some(content), ts: Some(ts), ms: Some(ms) }) = image else {
                         continue;
                     };
                     let Timestamp::At { secs, .. } = ts else { continue };
@@ -97,16 +77,8 @@ impl World {
             }
         }
         expected.retain(|_, ms| *ms != 0);
-        assert_eq!(
-            self.hash::<i64>(&format!("{prefix}totals")).await,
-            expected,
-            "{key} at {clock}"
-        );
-        assert_eq!(
-            board(&mut self.redis, key).await,
-            scores(&expected),
-            "{key} at {clock}"
-        );
+        assert_eq!(self.hash::<i64>(&format!("{prefix}totals")).await, expected, "{key} at {clock}");
+        assert_eq!(board(&mut self.redis, key).await, scores(&expected), "{key} at {clock}");
         self.count("compared");
         if !expected.is_empty() {
             self.count("compared something");
@@ -119,19 +91,12 @@ impl World {
         self.clock = 9_300_000_000_000;
         set_clock(&mut self.redis, self.clock).await;
         drain(&mut self.ticker).await;
-        let mut keys: Vec<String> = redis::cmd("KEYS")
-            .arg("*")
-            .query_async(&mut self.redis)
-            .await
-            .expect("keys");
+        let mut keys: Vec<String> =
+            redis::cmd("KEYS").arg("*").query_async(&mut self.redis).await.expect("keys");
         // Of a window that was lost, the next opening clears the rest away.
         self.ask(0).await;
         drain(&mut self.ticker).await;
-        keys = redis::cmd("KEYS")
-            .arg("*")
-            .query_async(&mut self.redis)
-            .await
-            .unwrap_or(keys);
+        keys = redis::cmd("KEYS").arg("*").query_async(&mut self.redis).await.unwrap_or(keys);
         keys.retain(|key| !["test:clock"].contains(&key.as_str()) && !key.ends_with(":positions"));
         keys.sort();
         let orphans = |key: &String| key.contains(":b:") || key.contains(":f:");
@@ -143,11 +108,7 @@ impl World {
 
 fn scores(totals: &BTreeMap<String, i64>) -> Vec<(u128, f64)> {
     let visible = totals.iter().filter(|(_, ms)| **ms > 0);
-    let score = |ms: i64| {
-        format!("{}.{:03}", ms / 1000, ms % 1000)
-            .parse::<f64>()
-            .expect("a number")
-    };
+    let score = |ms: i64| format!("{}.{:03}", ms / 1000, ms % 1000).parse::<f64>().expect("a number");
     let mut scores: Vec<_> = visible
         .map(|(member, ms)| (Uuid::try_parse(member).expect("a UUID").as_u128(), score(*ms)))
         .collect();

@@ -6,25 +6,13 @@ use super::*;
 #[derive(Debug, Clone)]
 pub(super) enum Step {
     /// A worker writes so many records of these partitions, from where it believes to stand.
-    Write {
-        worker: usize,
-        partitions: Vec<Partition>,
-        records: usize,
-    },
+    Write { worker: usize, partitions: Vec<Partition>, records: usize },
     /// The last write is made again, by another worker.
     Again { worker: usize },
     /// A worker goes back by so many records.
-    Back {
-        worker: usize,
-        partition: Partition,
-        records: usize,
-    },
+    Back { worker: usize, partition: Partition, records: usize },
     /// A worker misses records, by a bug elsewhere, and writes the next ones.
-    Ahead {
-        worker: usize,
-        partition: Partition,
-        records: usize,
-    },
+    Ahead { worker: usize, partition: Partition, records: usize },
     /// Time passes, or goes back.
     Pass { seconds: i64 },
     /// A tick of little.
@@ -92,11 +80,7 @@ pub(super) fn logs(seed: u64) -> Vec<Vec<Record>> {
     let mut dice = Dice(seed);
     PARTITIONS
         .iter()
-        .map(|_| {
-            (0..60)
-                .scan((0, None), |last, _| Some(record(&mut dice, last)))
-                .collect()
-        })
+        .map(|_| (0..60).scan((0, None), |last, _| Some(record(&mut dice, last))).collect())
         .collect()
 }
 
@@ -109,9 +93,5 @@ fn record(dice: &mut Dice, (offset, last): &mut (Offset, Option<Image>)) -> Reco
     };
     let after = (dice.below(10) < 7).then(|| dice.image());
     *last = after;
-    Record {
-        offset: *offset,
-        before,
-        after,
-    }
+    Record { offset: *offset, before, after }
 }

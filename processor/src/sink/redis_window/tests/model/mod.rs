@@ -42,14 +42,8 @@ async fn history(server: &Server, logs: Vec<Vec<Record>>, steps: Vec<Step>) -> B
 #[test]
 fn any_history_leaves_each_record_in_the_windows_once() {
     let server = Server::start(&[]);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    let cases = std::env::var("PROPTEST_CASES")
-        .ok()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(60);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(60);
     let config = ProptestConfig {
         cases,
         failure_persistence: None,
@@ -59,26 +53,14 @@ fn any_history_leaves_each_record_in_the_windows_once() {
     let mut happened: BTreeMap<&str, usize> = BTreeMap::new();
     let seen = std::cell::RefCell::new(&mut happened);
     let mut runner = proptest::test_runner::TestRunner::new(config);
-    let result = runner.run(
-        &(any::<u64>(), prop::collection::vec(step(), 1..60)),
-        |(seed, steps)| {
-            for (what, times) in runtime.block_on(history(&server, logs(seed), steps)) {
-                *seen.borrow_mut().entry(what).or_default() += times;
-            }
-            Ok(())
-        },
-    );
+    let result = runner.run(&(any::<u64>(), prop::collection::vec(step(), 1..60)), |(seed, steps)| {
+        for (what, times) in runtime.block_on(history(&server, logs(seed), steps)) {
+            *seen.borrow_mut().entry(what).or_default() += times;
+        }
+        Ok(())
+    });
     result.expect("every history");
-    for what in [
-        "durable",
-        "behind",
-        "behind, told where",
-        "compared",
-        "compared something",
-    ] {
-        assert!(
-            happened.get(what).is_some_and(|times| *times >= 5),
-            "too little of `{what}`: {happened:?}"
-        );
+    for what in ["durable", "behind", "behind, told where", "compared", "compared something"] {
+        assert!(happened.get(what).is_some_and(|times| *times >= 5), "too little of `{what}`: {happened:?}");
     }
 }

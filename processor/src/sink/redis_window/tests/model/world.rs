@@ -25,26 +25,13 @@ fn key_of(partition: Partition) -> usize {
 impl World {
     pub(super) async fn new(server: &Server, logs: Vec<Vec<Record>>) -> Self {
         let mut redis = server.connect().await;
-        redis::cmd("FLUSHALL")
-            .exec_async(&mut redis)
-            .await
-            .expect("flush");
+        redis::cmd("FLUSHALL").exec_async(&mut redis).await.expect("flush");
         set_clock(&mut redis, START).await;
         let settings = settings(server, &WINDOWS);
-        let worker = |_| Worker {
-            sink: lane(&settings, 1).0,
-            stands: Positions::new(),
-        };
+        let worker = |_| Worker { sink: lane(&settings, 1).0, stands: Positions::new() };
         let (workers, ticker) = ((0..3).map(worker).collect(), lane(&settings, 2).1);
-        let mut world = Self {
-            redis,
-            logs,
-            workers,
-            ticker,
-            clock: START,
-            last: None,
-            happened: BTreeMap::new(),
-        };
+        let mut world =
+            Self { redis, logs, workers, ticker, clock: START, last: None, happened: BTreeMap::new() };
         for worker in 0..3 {
             world.ask(worker).await;
         }
@@ -58,24 +45,13 @@ impl World {
     /// A worker asks where to go on.
     pub(super) async fn ask(&mut self, worker: usize) {
         let worker = &mut self.workers[worker];
-        let held = worker
-            .sink
-            .positions(&log(), &PARTITIONS)
-            .await
-            .expect("positions");
-        worker.stands = PARTITIONS
-            .iter()
-            .map(|p| (*p, held.of(*p).unwrap_or(0)))
-            .collect();
+        let held = worker.sink.positions(&log(), &PARTITIONS).await.expect("positions");
+        worker.stands = PARTITIONS.iter().map(|p| (*p, held.of(*p).unwrap_or(0))).collect();
     }
 
     pub(super) async fn step(&mut self, step: Step) {
         match step {
-            Step::Write {
-                worker,
-                partitions,
-                records,
-            } => self.write(worker, &partitions, records).await,
+            Step::Write { worker, partitions, records } => self.write(worker, &partitions, records).await,
             Step::Again { worker } => {
                 // A worker that was told that nothing is held begins anew: it has dropped what it had read.
                 let stands = |span: &Span| self.workers[worker].stands[&span.partition] >= span.from;
@@ -84,16 +60,8 @@ impl World {
                     self.send(worker, spans, batch).await;
                 }
             }
-            Step::Back {
-                worker,
-                partition,
-                records,
-            } => self.shift(worker, partition, records, true),
-            Step::Ahead {
-                worker,
-                partition,
-                records,
-            } => self.shift(worker, partition, records, false),
+            Step::Back { worker, partition, records } => self.shift(worker, partition, records, true),
+            Step::Ahead { worker, partition, records } => self.shift(worker, partition, records, false),
             Step::Pass { seconds } => {
                 set_clock(&mut self.redis, self.clock + seconds).await;
                 self.clock = self.clock.max(self.clock + seconds);
@@ -105,14 +73,10 @@ impl World {
             }
             Step::HidePublic { window } => self.remove(WINDOWS[window].0.to_owned()).await,
             Step::Lose { window, key } => {
-                self.remove(format!("{}{}", PREFIXES[window], COMPANIONS[key]))
-                    .await;
+                self.remove(format!("{}{}", PREFIXES[window], COMPANIONS[key])).await;
             }
             Step::Flush => {
-                redis::cmd("FLUSHALL")
-                    .exec_async(&mut self.redis)
-                    .await
-                    .expect("flush");
+                redis::cmd("FLUSHALL").exec_async(&mut self.redis).await.expect("flush");
                 set_clock(&mut self.redis, self.clock).await;
             }
             Step::Settle => drain(&mut self.ticker).await,
@@ -120,11 +84,7 @@ impl World {
     }
 
     async fn remove(&mut self, key: String) {
-        redis::cmd("DEL")
-            .arg(key)
-            .exec_async(&mut self.redis)
-            .await
-            .expect("del");
+        redis::cmd("DEL").arg(key).exec_async(&mut self.redis).await.expect("del");
     }
 
     /// Moves a worker by records, not by offsets.
@@ -135,11 +95,7 @@ impl World {
             return; // it may give a first position, and so decides where the log begins
         }
         let at = log.partition_point(|record| record.offset < *stands);
-        let to = if back {
-            at.saturating_sub(records)
-        } else {
-            (at + records).min(log.len() - 1)
-        };
+        let to = if back { at.saturating_sub(records) } else { (at + records).min(log.len() - 1) };
         *stands = log[to].offset;
     }
 
@@ -147,9 +103,7 @@ impl World {
         let (mut spans, mut batch) = (Spans::default(), self.workers[worker].sink.batch());
         for partition in partitions {
             let from = self.workers[worker].stands[partition];
-            let rest = self.logs[key_of(*partition)]
-                .iter()
-                .filter(|record| record.offset >= from);
+            let rest = self.logs[key_of(*partition)].iter().filter(|record| record.offset >= from);
             for record in rest.take(records) {
                 spans.extend(*partition, from, record.offset);
                 push(&mut batch, *partition, record).expect("taken");
@@ -159,11 +113,7 @@ impl World {
     }
 
     async fn send(&mut self, worker: usize, spans: Spans, batch: WindowBatch) {
-        let write = Write {
-            log: &log(),
-            spans: &spans,
-            batch: &batch,
-        };
+        let write = Write { log: &log(), spans: &spans, batch: &batch };
         let written = self.workers[worker].sink.write(write).await.expect("an answer");
         match written {
             Written::Durable { .. } => {
