@@ -29,7 +29,10 @@ pub async fn measure(pipeline: &Pipeline, rows: u32, brokers: &str) -> Result<()
     let bare = bare.join().ok().flatten().context("the bare consumer did not get all rows")?;
     for (what, took) in [("Kafka (a bare consumer)", bare), ("Redis", visible?), ("the receiver", stored?)] {
         let rate = f64::from(rows) / took.as_secs_f64();
-        say(&format!("all {rows} rows in {what:24} {:6.0} ms after the commit  ({rate:.0}/s)", took.as_secs_f64() * 1000.0))?;
+        say(&format!(
+            "all {rows} rows in {what:24} {:6.0} ms after the commit  ({rate:.0}/s)",
+            took.as_secs_f64() * 1000.0
+        ))?;
     }
     Ok(())
 }

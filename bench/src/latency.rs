@@ -47,7 +47,9 @@ pub async fn measure(pipeline: &Pipeline, rate: u32, seconds: u32) -> Result<()>
         visible.len(),
     ))?;
     let stats = pipeline.stats().await?;
-    let ms = |name: &str| stats.pointer(&format!("/latency_ms/{name}")).and_then(Value::as_f64).unwrap_or(f64::NAN);
+    let ms = |name: &str| {
+        stats.pointer(&format!("/latency_ms/{name}")).and_then(Value::as_f64).unwrap_or(f64::NAN)
+    };
     say(&format!(
         "commit → stored at the receiver: p50 {:.1} ms, p90 {:.1} ms, p99 {:.1} ms, max {:.1} ms (its own account of the last minute)",
         ms("p50"),
@@ -80,7 +82,11 @@ impl Watched {
             let score: Option<f64> =
                 redis::cmd("ZSCORE").arg(LEADERBOARD).arg(&self.content).query_async(&mut self.redis).await?;
             let now = Instant::now();
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of some thousand")]
+            #[allow(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a count of some thousand"
+            )]
             let visible = score.unwrap_or_default().round() as usize;
             if visible > took.len() {
                 last = now;

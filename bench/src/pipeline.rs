@@ -99,7 +99,11 @@ impl Pipeline {
     /// # Errors
     /// The receiver does not answer.
     pub async fn stored(&self) -> Result<u64> {
-        self.stats().await?.get("total_events").and_then(Value::as_u64).context("the receiver tells no total_events")
+        self.stats()
+            .await?
+            .get("total_events")
+            .and_then(Value::as_u64)
+            .context("the receiver tells no total_events")
     }
 
     /// Deletes the rows and the content, and waits until the leaderboard no longer shows it.
@@ -107,7 +111,9 @@ impl Pipeline {
     /// # Errors
     /// Something does not answer, or the rows are not taken back.
     pub async fn take_back(&self) -> Result<()> {
-        self.database.execute("DELETE FROM engagement_events WHERE content_id = $1", &[&self.content]).await?;
+        self.database
+            .execute("DELETE FROM engagement_events WHERE content_id = $1", &[&self.content])
+            .await?;
         let began = Instant::now();
         while self.score().await? > 0.0 {
             if began.elapsed() > PATIENCE {

@@ -1,6 +1,7 @@
 //! The processor as a whole: the only place that knows every part. Starts the lanes of the configuration, and stops them
 //! in order.
 
+use crate::admin;
 use crate::config::{self, Config, Pipeline, Target};
 use crate::deliver::{DeadLetters, Lane, UnknownContent};
 use crate::enrich::cache::Cache;
@@ -17,12 +18,11 @@ use crate::sink::webhook::{self, Webhook};
 use crate::source::Limits;
 use crate::source::client::Cluster;
 use crate::source::reader::Reading;
-use crate::admin;
 use anyhow::Context;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 use std::thread;
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -47,7 +47,9 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Resu
     let handle = metrics::install().context("metrics")?;
     let listen = config.admin.listen;
     admin::serve(listen, Arc::clone(&health), handle).with_context(|| {
-        format!("the admin port {listen} can't be served; free it or set another by ADMIN_LISTEN (`admin.listen`)")
+        format!(
+            "the admin port {listen} can't be served; free it or set another by ADMIN_LISTEN (`admin.listen`)"
+        )
     })?;
     let (failures, mut failed) = mpsc::unbounded_channel();
     let process = Arc::new(Process {
@@ -118,7 +120,8 @@ impl Process {
         }
         if let (Some(content), false) = (&pipeline.content, enriching.is_empty()) {
             for worker in enriching.iter().flat_map(|(.., health)| health) {
-                worker.set(State::Waiting { why: format!("loading contents from topic `{}`", content.topic) });
+                worker
+                    .set(State::Waiting { why: format!("loading contents from topic `{}`", content.topic) });
             }
             let enricher = self.enricher(&name, content).await?;
             for (sink, settings, health) in enriching {
@@ -146,7 +149,11 @@ impl Process {
             match fence.watermarks().await {
                 Some(watermarks) => break watermarks,
                 None if std::mem::replace(&mut said, true) => {}
-                None => tracing::warn!(pipeline, topic, "the lanes that send contents wait: kafka or this topic is not there yet"),
+                None => tracing::warn!(
+                    pipeline,
+                    topic,
+                    "the lanes that send contents wait: kafka or this topic is not there yet"
+                ),
             }
             sleep(ASK_AGAIN).await;
         };
@@ -194,8 +201,13 @@ impl Process {
         enricher: Option<Arc<Enricher>>,
     ) -> Plan {
         let topic = settings.topic.to_string();
-        let dead_letters =
-            DeadLetters::new(self.cluster.clone(), &settings.dead_letters.to_string(), &topic, pipeline, sink);
+        let dead_letters = DeadLetters::new(
+            self.cluster.clone(),
+            &settings.dead_letters.to_string(),
+            &topic,
+            pipeline,
+            sink,
+        );
         let lane = Lane {
             name: format!("{pipeline}/{sink}"),
             enricher,
@@ -227,7 +239,9 @@ impl Process {
         let deadline = Instant::now() + self.config.shutdown_timeout + LAST_PATIENCE;
         while workers.iter().any(|worker| !worker.has_ended()) {
             if Instant::now() >= deadline {
-                tracing::warn!("a worker did not end in time; what it was doing is done again at the next start");
+                tracing::warn!(
+                    "a worker did not end in time; what it was doing is done again at the next start"
+                );
                 return;
             }
             sleep(LOOK).await;
@@ -256,7 +270,8 @@ fn webhook_settings(webhook: &config::Webhook) -> anyhow::Result<webhook::Settin
 }
 
 fn redis_settings(redis: &config::RedisWindow) -> anyhow::Result<redis_window::Settings> {
-    let window = |window: &config::Window| redis_window::Window::new(window.key.as_str(), window.length.duration());
+    let window =
+        |window: &config::Window| redis_window::Window::new(window.key.as_str(), window.length.duration());
     let windows = redis.windows.iter().map(window).collect::<Result<_, _>>()?;
     let mut settings = redis_window::Settings::new(redis.url.expose(), windows)?;
     settings.max_records = redis.batch.max_records.get();

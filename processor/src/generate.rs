@@ -70,7 +70,8 @@ pub async fn run(database_url: &str, load: &Load) -> Result<u64, GenerateError> 
         let target = load.rows.map_or(target, |rows| target.min(rows));
         while inserted < target {
             let count = usize::try_from(target - inserted).unwrap_or(usize::MAX).min(1000);
-            let Rows { content, user, kind, duration, device } = rows(&mut random, &contents, count, &load.device);
+            let Rows { content, user, kind, duration, device } =
+                rows(&mut random, &contents, count, &load.device);
             inserted += client.execute(&insert, &[&content, &user, &kind, &duration, &device]).await?;
         }
         let over = load.duration.is_some_and(|end| elapsed >= end);
@@ -81,7 +82,11 @@ pub async fn run(database_url: &str, load: &Load) -> Result<u64, GenerateError> 
 }
 
 /// How many rows should be there after `elapsed`.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float cast saturates, and the rate is checked")]
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float cast saturates, and the rate is checked"
+)]
 fn due(rate: f64, elapsed: Duration) -> u64 {
     (rate * elapsed.as_secs_f64()) as u64
 }

@@ -6,9 +6,9 @@
 use crate::deliver::{Delivery, Lane};
 use crate::health::{State, WorkerHealth};
 use crate::sink::Sink;
+use crate::source::Handoff;
 use crate::source::client::Cluster;
 use crate::source::reader::{Reader, Reading, SourceError};
-use crate::source::Handoff;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -60,8 +60,14 @@ fn start_worker<S: Sink + Send>(
     let handoff = Arc::new(Handoff::new(plan.reading.limits));
     let name = format!("{}.{number}", plan.reading.group);
     let records_read = plan.lane.metrics.records_read.clone();
-    let reader =
-        Reader::new(&plan.cluster, &name, plan.reading.clone(), Arc::clone(&handoff), health.clone(), records_read)?;
+    let reader = Reader::new(
+        &plan.cluster,
+        &name,
+        plan.reading.clone(),
+        Arc::clone(&handoff),
+        health.clone(),
+        records_read,
+    )?;
     let delivery_health = health.clone();
     let (lane, delivery_handoff) = (plan.lane.clone(), Arc::clone(&handoff));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

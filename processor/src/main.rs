@@ -5,9 +5,9 @@
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
+use deltafan::app;
 use deltafan::config::{self, Config, LogFormat};
 use deltafan::generate::{self, Load};
-use deltafan::app;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -134,7 +134,10 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
         tokio::spawn(async move {
             tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
             tracing::warn!("stopped at once; what was in flight is done again at the next start");
-            #[allow(clippy::disallowed_methods, reason = "asked for twice: nothing is to be waited for any more")]
+            #[allow(
+                clippy::disallowed_methods,
+                reason = "asked for twice: nothing is to be waited for any more"
+            )]
             std::process::exit(1);
         });
     })
@@ -143,9 +146,11 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
 fn start_log(config: &Config) {
     let level = config.log.level.as_str();
     // librdkafka's own lines are for its developers; what matters of them reaches us as errors.
-    let filter = EnvFilter::try_from_env("RUST_LOG")
-        .unwrap_or_else(|_| EnvFilter::new(format!("{level},librdkafka=error,rdkafka=error,hyper=warn,h2=warn")));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let filter = EnvFilter::try_from_env("RUST_LOG").unwrap_or_else(|_| {
+        EnvFilter::new(format!("{level},librdkafka=error,rdkafka=error,hyper=warn,h2=warn"))
+    });
+    let log =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     match config.log.format {
         LogFormat::Json => log.json().flatten_event(true).init(),
         LogFormat::Text => log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),

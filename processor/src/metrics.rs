@@ -1,6 +1,8 @@
 //! Metrics: every name, once. Base units, `_total` for counters, and as few labels as tell the lanes apart.
 
-use metrics::{Counter, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, histogram};
+use metrics::{
+    Counter, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, histogram,
+};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 /// Records read from Kafka. Labels: pipeline, sink.
@@ -26,8 +28,8 @@ pub const CONTENT_LOOKUPS: &str = "deltafan_content_lookups_total";
 
 /// Fine where a healthy pipeline is (milliseconds), coarse where it is not.
 const LATENCY_BUCKETS: [f64; 24] = [
-    0.001, 0.002, 0.003, 0.004, 0.006, 0.008, 0.01, 0.012, 0.015, 0.02, 0.025, 0.03, 0.035, 0.05, 0.075, 0.1, 0.25, 0.5,
-    1.0, 2.5, 5.0, 10.0, 60.0, 600.0,
+    0.001, 0.002, 0.003, 0.004, 0.006, 0.008, 0.01, 0.012, 0.015, 0.02, 0.025, 0.03, 0.035, 0.05, 0.075, 0.1,
+    0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0,
 ];
 
 /// Installs the recorder.
@@ -45,7 +47,11 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_counter!(SINK_WRITES, "Writes that the sink has answered with success");
     describe_counter!(SINK_ERRORS, "Writes that failed, by what follows from it");
     describe_histogram!(SINK_WRITE_SECONDS, Unit::Seconds, "Time that one successful write took");
-    describe_histogram!(SINK_LATENCY_SECONDS, Unit::Seconds, "Time from the commit in Postgres until durable in the sink");
+    describe_histogram!(
+        SINK_LATENCY_SECONDS,
+        Unit::Seconds,
+        "Time from the commit in Postgres until durable in the sink"
+    );
     describe_gauge!(CONTENT_ENTRIES, "Contents that the cache knows");
     describe_counter!(CONTENT_LOOKUPS, "Contents asked for in Postgres, by outcome");
     Ok(handle)
@@ -84,7 +90,8 @@ impl LaneMetrics {
     }
 
     fn count(&self, name: &'static str, label: &'static str, value: &'static str) {
-        let lane = [("pipeline", self.pipeline.clone()), ("sink", self.sink.clone()), (label, value.to_owned())];
+        let lane =
+            [("pipeline", self.pipeline.clone()), ("sink", self.sink.clone()), (label, value.to_owned())];
         counter!(name, &lane).increment(1);
     }
 

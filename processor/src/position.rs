@@ -196,9 +196,6 @@ mod tests {
         spans.extend(0, 5, 5);
         spans.extend(1, 99, 20);
         let got: Vec<_> = spans.iter().copied().collect();
-        assert_eq!(
-            got,
-            [Span { partition: 1, from: 10, to: 21 }, Span { partition: 0, from: 5, to: 6 }]
-        );
+        assert_eq!(got, [Span { partition: 1, from: 10, to: 21 }, Span { partition: 0, from: 5, to: 6 }]);
     }
 }

@@ -51,8 +51,7 @@ impl<T> Named<T> {
     /// The thing of a name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&T> {
-        self.iter()
-            .find_map(|(known, item)| (known.as_str() == name).then_some(item))
+        self.iter().find_map(|(known, item)| (known.as_str() == name).then_some(item))
     }
 
     /// How many there are: at least one.

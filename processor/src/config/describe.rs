@@ -66,18 +66,7 @@ macro_rules! by_display {
     };
 }
 
-by_display!(
-    bool,
-    Bytes,
-    HttpUrl,
-    Name,
-    NonZeroUsize,
-    PostgresUrl,
-    RedisKey,
-    RedisUrl,
-    Secret,
-    Topic
-);
+by_display!(bool, Bytes, HttpUrl, Name, NonZeroUsize, PostgresUrl, RedisKey, RedisUrl, Secret, Topic);
 
 /// An IPv6 address begins with a bracket, which YAML would take for a list.
 macro_rules! by_quoted_display {
@@ -109,10 +98,7 @@ impl<T: Describe> Describe for Option<T> {
 
 impl<T: Describe> Describe for Named<T> {
     fn describe(&self, out: &mut Outline) {
-        out.group(|out| {
-            self.iter()
-                .for_each(|(name, item)| out.entry(name.as_str(), item))
-        });
+        out.group(|out| self.iter().for_each(|(name, item)| out.entry(name.as_str(), item)));
     }
 }
 

@@ -55,10 +55,7 @@ impl Fault {
 /// # Errors
 /// Every fault of the text.
 pub(super) fn fill(text: &str, env: Env<'_>) -> Result<Filled, Vec<Fault>> {
-    let mut filled = Filled {
-        text: String::new(),
-        interpolated: false,
-    };
+    let mut filled = Filled { text: String::new(), interpolated: false };
     let mut faults = Vec::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("${") {
@@ -82,11 +79,7 @@ pub(super) fn fill(text: &str, env: Env<'_>) -> Result<Filled, Vec<Fault>> {
         rest = after;
     }
     filled.text.push_str(rest);
-    if faults.is_empty() {
-        Ok(filled)
-    } else {
-        Err(faults)
-    }
+    if faults.is_empty() { Ok(filled) } else { Err(faults) }
 }
 
 fn value_of(inside: &str, env: Env<'_>) -> Result<String, Fault> {

@@ -29,83 +29,36 @@ impl Describe for Properties {
 /// What Deltafan sets itself, and why nobody else may.
 const REFUSED: [(&str, &str); 24] = [
     ("acks", "a dead letter is durable before the position passes it"),
-    (
-        "request.required.acks",
-        "a dead letter is durable before the position passes it",
-    ),
-    (
-        "auto.commit.enable",
-        "a position is committed only after its effects are durable",
-    ),
-    (
-        "auto.commit.interval.ms",
-        "a position is committed only after its effects are durable",
-    ),
+    ("request.required.acks", "a dead letter is durable before the position passes it"),
+    ("auto.commit.enable", "a position is committed only after its effects are durable"),
+    ("auto.commit.interval.ms", "a position is committed only after its effects are durable"),
     (
         "auto.offset.reset",
         "a lane never jumps silently; `start` of the pipeline says where a new lane begins",
     ),
     ("bootstrap.servers", "`kafka.brokers` names the brokers"),
     ("check.crcs", "a record damaged on the way is to be noticed"),
-    (
-        "enable.auto.commit",
-        "a position is committed only after its effects are durable",
-    ),
-    (
-        "enable.auto.offset.store",
-        "a position is committed only after its effects are durable",
-    ),
-    (
-        "enable.idempotence",
-        "a dead letter that is sent again must not be doubled",
-    ),
-    (
-        "enable.partition.eof",
-        "the lane needs to know when it has read to the end",
-    ),
+    ("enable.auto.commit", "a position is committed only after its effects are durable"),
+    ("enable.auto.offset.store", "a position is committed only after its effects are durable"),
+    ("enable.idempotence", "a dead letter that is sent again must not be doubled"),
+    ("enable.partition.eof", "the lane needs to know when it has read to the end"),
     ("group.id", "the group of a lane is `deltafan.<pipeline>.<sink>`"),
-    (
-        "group.instance.id",
-        "a static member would keep its partitions after it has died",
-    ),
-    (
-        "group.protocol",
-        "the hand-over of partitions is written for the classic protocol",
-    ),
-    (
-        "group.remote.assignor",
-        "the hand-over of partitions is written for the classic protocol",
-    ),
-    (
-        "isolation.level",
-        "records of an aborted transaction are no changes of the database",
-    ),
+    ("group.instance.id", "a static member would keep its partitions after it has died"),
+    ("group.protocol", "the hand-over of partitions is written for the classic protocol"),
+    ("group.remote.assignor", "the hand-over of partitions is written for the classic protocol"),
+    ("isolation.level", "records of an aborted transaction are no changes of the database"),
     ("max.in.flight", "the order of dead letters rests on it"),
-    (
-        "max.in.flight.requests.per.connection",
-        "the order of dead letters rests on it",
-    ),
-    (
-        "max.poll.interval.ms",
-        "an instance that hangs must lose its partitions in time",
-    ),
+    ("max.in.flight.requests.per.connection", "the order of dead letters rests on it"),
+    ("max.poll.interval.ms", "an instance that hangs must lose its partitions in time"),
     ("metadata.broker.list", "`kafka.brokers` names the brokers"),
-    (
-        "offset.store.method",
-        "positions are kept in the group, nowhere else",
-    ),
-    (
-        "partition.assignment.strategy",
-        "with `cooperative-sticky`, commits reach partitions no longer owned",
-    ),
+    ("offset.store.method", "positions are kept in the group, nowhere else"),
+    ("partition.assignment.strategy", "with `cooperative-sticky`, commits reach partitions no longer owned"),
     ("transactional.id", "two lanes with one id would fence each other"),
     ("heartbeat.interval.ms", "the hand-over of partitions rests on it"),
 ];
 
 fn refused(property: &str) -> Option<&'static str> {
-    REFUSED
-        .iter()
-        .find_map(|(name, why)| (*name == property).then_some(*why))
+    REFUSED.iter().find_map(|(name, why)| (*name == property).then_some(*why))
 }
 
 impl Section<'_> {

@@ -19,10 +19,7 @@ pub(super) struct Fault {
 
 impl Fault {
     pub(super) fn new(what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self {
-            what: what.into(),
-            remedy: remedy.into(),
-        }
+        Self { what: what.into(), remedy: remedy.into() }
     }
 }
 
@@ -60,27 +57,17 @@ impl Kind for DurationIn {
     type Value = Duration;
 
     fn name(&self) -> String {
-        format!(
-            "a duration from {} to {}, as 500ms, 10s, 10min or 1h",
-            ms(self.min),
-            ms(self.max)
-        )
+        format!("a duration from {} to {}, as 500ms, 10s, 10min or 1h", ms(self.min), ms(self.max))
     }
 
     fn parse(&self, text: &str) -> Result<Duration, Fault> {
         let remedy = || format!("write {}", self.name());
         let (number, unit) = split_unit(text);
         let Some((_, factor)) = TIME_UNITS.iter().find(|(name, _)| *name == unit) else {
-            let what = if unit.is_empty() {
-                "is a duration without its unit"
-            } else {
-                "is no duration"
-            };
+            let what = if unit.is_empty() { "is a duration without its unit" } else { "is no duration" };
             return Err(Fault::new(what, remedy()));
         };
-        let number: u64 = number
-            .parse()
-            .map_err(|_| Fault::new("is no duration", remedy()))?;
+        let number: u64 = number.parse().map_err(|_| Fault::new("is no duration", remedy()))?;
         let value = Duration::from_millis(number.saturating_mul(*factor));
         if value < self.min || value > self.max {
             let what = format!("is outside {} to {}", ms(self.min), ms(self.max));
@@ -157,11 +144,7 @@ impl Kind for BytesIn {
         let fault = |what: &str| Fault::new(what, format!("write {}", self.name()));
         let (number, unit) = split_unit(text);
         let Some((_, factor)) = SIZE_UNITS.iter().find(|(name, _)| *name == unit) else {
-            return Err(fault(if unit.is_empty() {
-                "is a size without its unit"
-            } else {
-                "is no size"
-            }));
+            return Err(fault(if unit.is_empty() { "is a size without its unit" } else { "is no size" }));
         };
         let number: u64 = number.parse().map_err(|_| fault("is no size"))?;
         let value = number.saturating_mul(*factor);
@@ -200,12 +183,10 @@ impl Kind for CountTo {
         let Ok(number) = text.parse::<usize>() else {
             return Err(Fault::new("is no whole number", format!("write {}", self.name())));
         };
-        NonZeroUsize::new(number)
-            .filter(|number| number.get() <= self.max)
-            .ok_or_else(|| {
-                let remedy = format!("stay within the bounds: {}", self.why);
-                Fault::new(format!("is outside 1 to {}", self.max), remedy)
-            })
+        NonZeroUsize::new(number).filter(|number| number.get() <= self.max).ok_or_else(|| {
+            let remedy = format!("stay within the bounds: {}", self.why);
+            Fault::new(format!("is outside 1 to {}", self.max), remedy)
+        })
     }
 
     fn plain_only(&self) -> bool {
@@ -241,11 +222,7 @@ pub(super) struct OneOf<T: 'static>(pub(super) &'static [(&'static str, T)]);
 
 impl<T> OneOf<T> {
     fn words(&self) -> String {
-        self.0
-            .iter()
-            .map(|(word, _)| *word)
-            .collect::<Vec<_>>()
-            .join(" | ")
+        self.0.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(" | ")
     }
 }
 
@@ -279,7 +256,6 @@ impl Kind for ListenAddress {
     }
 
     fn parse(&self, text: &str) -> Result<SocketAddr, Fault> {
-        text.parse()
-            .map_err(|_| Fault::new("is no address to listen on", format!("write {}", self.name())))
+        text.parse().map_err(|_| Fault::new("is no address to listen on", format!("write {}", self.name())))
     }
 }

@@ -30,12 +30,7 @@ impl<'r> Section<'r> {
             values.push(name.zip(value));
         }
         if values.is_empty() {
-            self.report(
-                place,
-                &path,
-                "names nothing",
-                "add at least one, as `name:` with its keys below it",
-            );
+            self.report(place, &path, "names nothing", "add at least one, as `name:` with its keys below it");
         }
         Named::new(values.into_iter().collect::<Option<Vec<_>>>()?)
     }
@@ -57,10 +52,7 @@ impl<'r> Section<'r> {
     pub(super) fn list<K: Kind>(&self, key: &'static str, doc: &str, kind: &K) -> Option<NonEmpty<K::Value>> {
         self.declare(key, format!("a list, each item {}", kind.name()), None, doc);
         let items = self.items(key, &kind.name())?;
-        let values: Vec<_> = items
-            .iter()
-            .map(|(path, node)| self.reader.scalar(node, path, kind))
-            .collect();
+        let values: Vec<_> = items.iter().map(|(path, node)| self.reader.scalar(node, path, kind)).collect();
         NonEmpty::new(values.into_iter().collect::<Option<Vec<_>>>()?)
     }
 
@@ -92,18 +84,13 @@ impl<'r> Section<'r> {
             return None;
         };
         let fail = |what: &str, remedy: &str| {
-            self.reader
-                .report(entry.node.place, &path, (what, remedy), Show::Nothing);
+            self.reader.report(entry.node.place, &path, (what, remedy), Show::Nothing);
         };
         match &entry.node.value {
             Value::Refused => return None,
             Value::Sequence(items) if !items.is_empty() => {
                 return Some(
-                    items
-                        .iter()
-                        .enumerate()
-                        .map(|(i, node)| (format!("{path}[{i}]"), node))
-                        .collect(),
+                    items.iter().enumerate().map(|(i, node)| (format!("{path}[{i}]"), node)).collect(),
                 );
             }
             Value::Sequence(_) | Value::Null => fail("is an empty list", &format!("give it {wanted}")),
@@ -123,12 +110,7 @@ impl<'r> Section<'r> {
         kind: &K,
         refused: fn(&str) -> Option<&'static str>,
     ) -> Option<Vec<(String, K::Value)>> {
-        self.declare(
-            key,
-            format!("keys with values, each {}", kind.name()),
-            Some("{}"),
-            doc,
-        );
+        self.declare(key, format!("keys with values, each {}", kind.name()), Some("{}"), doc);
         let Some(entry) = self.entry(key) else {
             return Some(Vec::new());
         };

@@ -125,10 +125,7 @@ fn read_file(path: &Path) -> Result<String, (String, &'static str)> {
         return Err((format!("cannot be read: {error}"), remedy));
     }
     if bytes.len() > usize::try_from(MAX_FILE_BYTES).unwrap_or(usize::MAX) {
-        return Err((
-            "is larger than 1 MiB".to_owned(),
-            "name the file with the configuration",
-        ));
+        return Err(("is larger than 1 MiB".to_owned(), "name the file with the configuration"));
     }
     String::from_utf8(bytes).map_err(|_| ("is no UTF-8 text".to_owned(), "save it as UTF-8"))
 }
@@ -138,9 +135,7 @@ fn read_file(path: &Path) -> Result<String, (String, &'static str)> {
 /// # Errors
 /// Everything that is wrong with it.
 pub fn parse(text: &str, file: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Problems> {
-    read(text, env)
-        .0
-        .map_err(|problems| Problems::new(file.to_owned(), problems))
+    read(text, env).0.map_err(|problems| Problems::new(file.to_owned(), problems))
 }
 
 /// Every key there is, in the order of the default file: what a reference document is made of.
@@ -164,22 +159,12 @@ fn read(
         Ok(document) => document,
         Err(flaw) => return (Err(syntax_problems(text, &flaw)), Vec::new()),
     };
-    let source = Source {
-        text,
-        values: Some(document.values),
-        keys: document.keys,
-    };
+    let source = Source { text, values: Some(document.values), keys: document.keys };
     let reader = Reader::new(env, &source);
     for flaw in &document.flaws {
         reader.report(flaw.place, "", (&flaw.what, flaw.remedy), Show::Nothing);
     }
-    let root = Section::open(
-        &reader,
-        Some(&document.root),
-        Place::START,
-        String::new(),
-        String::new(),
-    );
+    let root = Section::open(&reader, Some(&document.root), Place::START, String::new(), String::new());
     let config = root.and_then(|root| {
         let config = Config::read(&root);
         root.finish();
@@ -195,32 +180,16 @@ fn read(
 
 /// A text that is no YAML has one problem, or as many as lines are indented with tabs.
 fn syntax_problems(text: &str, flaw: &Flaw) -> Vec<Problem> {
-    let source = Source {
-        text,
-        values: None,
-        keys: Vec::new(),
-    };
+    let source = Source { text, values: None, keys: Vec::new() };
     let problem = |place, what: &str, remedy: &str| source.problem(place, "", what, remedy, Show::Nothing);
-    let tab = |line: &str| {
-        line.chars()
-            .take_while(|c| c.is_whitespace())
-            .position(|c| c == '\t')
-    };
+    let tab = |line: &str| line.chars().take_while(|c| c.is_whitespace()).position(|c| c == '\t');
     let tabs: Vec<Problem> = (1..)
         .zip(text.lines())
         .filter(|(_, line)| !line.trim().is_empty())
         .filter_map(|(number, line)| Some(Place::within(number, tab(line)?, 1)))
         .map(|place| {
-            problem(
-                place,
-                "is indented with a tab",
-                "indent with spaces; YAML allows no tabs there",
-            )
+            problem(place, "is indented with a tab", "indent with spaces; YAML allows no tabs there")
         })
         .collect();
-    if tabs.is_empty() {
-        vec![problem(flaw.place, &flaw.what, flaw.remedy)]
-    } else {
-        tabs
-    }
+    if tabs.is_empty() { vec![problem(flaw.place, &flaw.what, flaw.remedy)] } else { tabs }
 }

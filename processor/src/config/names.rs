@@ -82,10 +82,7 @@ impl Kind for TopicKind {
         let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         let reserved = matches!(text, "" | "." | "..");
         if reserved || text.len() > MAX_TOPIC_CHARS || !text.chars().all(legal) {
-            return Err(Fault::new(
-                "is no legal topic name",
-                format!("write {}", self.name()),
-            ));
+            return Err(Fault::new("is no legal topic name", format!("write {}", self.name())));
         }
         Ok(Topic(text.to_owned()))
     }

@@ -94,30 +94,19 @@ impl Pipeline {
 /// Dead letters written to a topic that is read would come back for ever.
 fn refuse_topic_twice(section: &Section<'_>) {
     let dead_letters = section.peek("dead_letters", &TopicKind);
-    let content = section
-        .entry("content")
-        .and_then(|entry| entry.node.child("topic"));
+    let content = section.entry("content").and_then(|entry| entry.node.child("topic"));
     let content_topic = content.and_then(|node| section.reader.peek(node, &TopicKind));
-    let read = [
-        ("topic", section.peek("topic", &TopicKind)),
-        ("content.topic", content_topic.clone()),
-    ];
+    let read = [("topic", section.peek("topic", &TopicKind)), ("content.topic", content_topic.clone())];
     for (key, topic) in &read {
         if topic.is_some() && *topic == dead_letters {
             let what = format!("is the topic that `{key}` reads: dead letters would come back for ever");
             let remedy = "name a topic of its own, as `<topic>.dlq`";
-            section.report(
-                section.place_of("dead_letters"),
-                &section.child("dead_letters"),
-                &what,
-                remedy,
-            );
+            section.report(section.place_of("dead_letters"), &section.child("dead_letters"), &what, remedy);
         }
     }
-    if let (Some(node), true) = (
-        content,
-        content_topic.is_some() && content_topic == section.peek("topic", &TopicKind),
-    ) {
+    if let (Some(node), true) =
+        (content, content_topic.is_some() && content_topic == section.peek("topic", &TopicKind))
+    {
         let path = section.child("content.topic");
         section.report(
             node.place,
@@ -134,17 +123,11 @@ fn demand_content(section: &Section<'_>) {
         return;
     }
     let wanting = section.children("sinks").iter().find(|entry| {
-        let kind = entry
-            .node
-            .child("type")
-            .and_then(|node| section.reader.peek(node, &SinkType::KIND));
+        let kind = entry.node.child("type").and_then(|node| section.reader.peek(node, &SinkType::KIND));
         kind == Some(SinkType::Webhook)
     });
     if let Some(sink) = wanting {
-        let what = format!(
-            "is missing: the webhook sink `{}` sends events enriched with it",
-            sink.key
-        );
+        let what = format!("is missing: the webhook sink `{}` sends events enriched with it", sink.key);
         let remedy = "add `content:` with `topic:`, the topic with the rows of `content`";
         section.report(section.place, &section.child("content"), &what, remedy);
     }

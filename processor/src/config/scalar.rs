@@ -15,18 +15,11 @@ pub(super) fn read<K: Kind>(node: &Node, kind: &K, env: Env<'_>) -> Result<K::Va
     let text = text_of(node, kind)?;
     let filled = interpolate::fill(text, env).map_err(|faults| {
         let explain = |fault: &interpolate::Fault| fault.explain(kind.secret());
-        faults
-            .iter()
-            .map(explain)
-            .map(|(what, remedy)| Fault { what, remedy })
-            .collect::<Vec<_>>()
+        faults.iter().map(explain).map(|(what, remedy)| Fault { what, remedy }).collect::<Vec<_>>()
     })?;
     if !kind.secret() && filled.text.contains(SECRET_PREFIX) {
         let what = "holds a webhook secret, which would be printed";
-        return Err(vec![Fault::new(
-            what,
-            "secrets belong into `secrets` of a webhook sink alone",
-        )]);
+        return Err(vec![Fault::new(what, "secrets belong into `secrets` of a webhook sink alone")]);
     }
     kind.parse(&filled.text).map_err(|fault| {
         let subject = match (kind.secret(), filled.interpolated) {
@@ -34,10 +27,7 @@ pub(super) fn read<K: Kind>(node: &Node, kind: &K, env: Env<'_>) -> Result<K::Va
             (false, true) => format!("`{text}`, with its variable put in,"),
             (false, false) => format!("`{text}`"),
         };
-        vec![Fault {
-            what: format!("{subject} {}", fault.what),
-            ..fault
-        }]
+        vec![Fault { what: format!("{subject} {}", fault.what), ..fault }]
     })
 }
 
@@ -51,10 +41,9 @@ fn text_of<'n, K: Kind>(node: &'n Node, kind: &K) -> Result<&'n str, Vec<Fault>>
         Value::Scalar { text, .. } => return Ok(text),
         Value::Refused => return Err(Vec::new()),
         Value::Null => Fault::new("has no value", format!("give it {name}, or remove the key")),
-        other => Fault::new(
-            format!("is {}, wanted is a single value", other.noun()),
-            format!("write {name}"),
-        ),
+        other => {
+            Fault::new(format!("is {}, wanted is a single value", other.noun()), format!("write {name}"))
+        }
     };
     Err(vec![fault])
 }

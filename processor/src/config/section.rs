@@ -52,9 +52,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn report(&self, place: Place, path: &str, (what, remedy): (&str, &str), show: Show) {
-        self.problems
-            .borrow_mut()
-            .push(self.source.problem(place, path, what, remedy, show));
+        self.problems.borrow_mut().push(self.source.problem(place, path, what, remedy, show));
     }
 
     /// Takes a thing for a key; the path of the key that has it already, if one has.
@@ -74,9 +72,7 @@ impl<'a> Reader<'a> {
     pub(super) fn scalar<K: Kind>(&self, node: &Node, path: &str, kind: &K) -> Option<K::Value> {
         let show = if kind.secret() { Show::Nothing } else { Show::Value };
         let note = |fault: &Fault| self.report(node.place, path, (&fault.what, &fault.remedy), show);
-        scalar::read(node, kind, self.env)
-            .map_err(|faults| faults.iter().for_each(note))
-            .ok()
+        scalar::read(node, kind, self.env).map_err(|faults| faults.iter().for_each(note)).ok()
     }
 }
 
@@ -132,12 +128,7 @@ impl<'r> Section<'r> {
 
     fn report_duplicates(&self) {
         for (i, entry) in self.entries.iter().enumerate() {
-            if let Some(first) = self
-                .entries
-                .iter()
-                .take(i)
-                .find(|earlier| earlier.key == entry.key)
-            {
+            if let Some(first) = self.entries.iter().take(i).find(|earlier| earlier.key == entry.key) {
                 let what = format!("is given twice, first in line {}", first.place.line);
                 self.report(entry.place, &self.child(&entry.key), &what, "keep one of the two");
             }
@@ -201,12 +192,7 @@ impl<'r> Section<'r> {
     }
 
     pub(super) fn missing(&self, key: &str, kind: &str) {
-        self.report(
-            self.place,
-            &self.child(key),
-            "is missing",
-            &format!("add `{key}:` with {kind}"),
-        );
+        self.report(self.place, &self.child(key), "is missing", &format!("add `{key}:` with {kind}"));
     }
 
     /// A key that must be there.
@@ -263,12 +249,7 @@ impl<'r> Section<'r> {
         self.declare(key, "a group of keys", Some("that of its keys"), doc);
         let entry = self.entry(key);
         let place = entry.map_or(self.place, |entry| entry.place);
-        self.read_child(
-            entry.map(|entry| &entry.node),
-            place,
-            (self.child(key), self.pattern(key)),
-            read,
-        )
+        self.read_child(entry.map(|entry| &entry.node), place, (self.child(key), self.pattern(key)), read)
     }
 
     /// A group of keys that may be absent as a whole.
@@ -304,11 +285,7 @@ impl<'r> Section<'r> {
             return;
         }
         let known = self.known.borrow();
-        for entry in self
-            .entries
-            .iter()
-            .filter(|entry| !known.contains(&entry.key.as_str()))
-        {
+        for entry in self.entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
             let free = known.iter().copied().filter(|key| !self.has(key));
             let remedy = match nearest(&entry.key, free) {
                 Some(key) => format!("did you mean `{key}`?"),
@@ -325,9 +302,5 @@ impl<'r> Section<'r> {
 }
 
 fn join(path: &str, key: &str) -> String {
-    if path.is_empty() {
-        key.to_owned()
-    } else {
-        format!("{path}.{key}")
-    }
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }

@@ -17,14 +17,9 @@ const WORKERS: CountTo = CountTo {
     max: 64,
     why: "each worker is a consumer with threads of its own, and one partition feeds one worker",
 };
-const MAX_RECORDS: CountTo = CountTo {
-    max: 20_000,
-    why: "one call of 4,000 cells blocks Redis for up to 31 ms already",
-};
-const MAX_EVENTS: CountTo = CountTo {
-    max: 10_000,
-    why: "a receiver stores a batch in one transaction",
-};
+const MAX_RECORDS: CountTo =
+    CountTo { max: 20_000, why: "one call of 4,000 cells blocks Redis for up to 31 ms already" };
+const MAX_EVENTS: CountTo = CountTo { max: 10_000, why: "a receiver stores a batch in one transaction" };
 const BATCH_BYTES: BytesIn = BytesIn {
     min: 1 << 10,
     max: 64 << 20,
@@ -90,11 +85,7 @@ impl Sink {
             SinkType::RedisWindow => RedisWindow::read(section).map(Target::RedisWindow),
             SinkType::Webhook => Webhook::read(section).map(Target::Webhook),
         };
-        Some(Self {
-            enabled: enabled?,
-            workers: workers?,
-            target: target?,
-        })
+        Some(Self { enabled: enabled?, workers: workers?, target: target? })
     }
 
     /// The type, as the file names it.
@@ -111,10 +102,9 @@ impl Sink {
     pub fn batch(&self) -> Batch {
         match &self.target {
             Target::RedisWindow(redis) => redis.batch.clone(),
-            Target::Webhook(webhook) => Batch {
-                max_records: webhook.max_events,
-                max_bytes: webhook.max_body,
-            },
+            Target::Webhook(webhook) => {
+                Batch { max_records: webhook.max_events, max_bytes: webhook.max_body }
+            }
         }
     }
 }
@@ -199,10 +189,7 @@ impl Describe for Windows {
     fn describe(&self, out: &mut Outline) {
         out.group(|out| {
             for window in &self.0 {
-                out.item(format_args!(
-                    "{{key: \"{}\", length: {}}}",
-                    window.key, window.length
-                ));
+                out.item(format_args!("{{key: \"{}\", length: {}}}", window.key, window.length));
             }
         });
     }
@@ -252,10 +239,7 @@ impl Kind for WindowLengthKind {
         let seconds = u32::try_from(length.as_secs()).ok().and_then(NonZeroU32::new);
         let whole = seconds.filter(|_| length.subsec_nanos() == 0);
         whole.map(WindowLength).ok_or_else(|| {
-            Fault::new(
-                "is no whole number of seconds",
-                "write whole seconds: buckets are one second wide",
-            )
+            Fault::new("is no whole number of seconds", "write whole seconds: buckets are one second wide")
         })
     }
 }
@@ -264,10 +248,8 @@ impl Section<'_> {
     /// The windows of a Redis sink. Two sinks that write one key would take back each other's sums.
     fn windows(&self, key: &'static str, doc: &str) -> Option<Windows> {
         let off = self.peek("enabled", &Flag) == Some(false);
-        let server = self
-            .peek("url", &RedisUrlKind)
-            .filter(|_| !off)
-            .map_or(self.path.clone(), |url| url.server());
+        let server =
+            self.peek("url", &RedisUrlKind).filter(|_| !off).map_or(self.path.clone(), |url| url.server());
         let windows = self.sections(key, doc, |item| {
             let window = Window::read(item);
             let key = item.peek("key", &RedisKeyKind)?;

@@ -21,31 +21,16 @@ pub(super) struct Place {
 }
 
 impl Place {
-    pub(super) const START: Self = Self {
-        line: 1,
-        column: 0,
-        end_line: 1,
-        end_column: 1,
-    };
+    pub(super) const START: Self = Self { line: 1, column: 0, end_line: 1, end_column: 1 };
 
     pub(super) fn at(marker: &Marker) -> Self {
         let (line, column) = (marker.line().max(1), marker.col());
-        Self {
-            line,
-            column,
-            end_line: line,
-            end_column: column + 1,
-        }
+        Self { line, column, end_line: line, end_column: column + 1 }
     }
 
     /// A stretch within one line.
     pub(super) fn within(line: usize, column: usize, width: usize) -> Self {
-        Self {
-            line,
-            column,
-            end_line: line,
-            end_column: column + width,
-        }
+        Self { line, column, end_line: line, end_column: column + width }
     }
 
     fn starts_with(&self, other: &Self) -> bool {
@@ -58,11 +43,7 @@ impl Place {
             return None;
         }
         let from = if line == self.line { self.column } else { 0 };
-        let to = if line == self.end_line {
-            self.end_column
-        } else {
-            usize::MAX
-        };
+        let to = if line == self.end_line { self.end_column } else { usize::MAX };
         (from < to).then_some((from, to))
     }
 }
@@ -70,11 +51,7 @@ impl Place {
 impl From<Span> for Place {
     fn from(span: Span) -> Self {
         let start = Self::at(&span.start);
-        Self {
-            end_line: span.end.line().max(start.line),
-            end_column: span.end.col(),
-            ..start
-        }
+        Self { end_line: span.end.line().max(start.line), end_column: span.end.col(), ..start }
     }
 }
 
@@ -109,10 +86,7 @@ impl Source<'_> {
 
     fn excerpt(&self, place: Place, show: Show) -> Option<Excerpt> {
         let line = self.text.lines().nth(place.line.checked_sub(1)?)?;
-        let line: Vec<char> = line
-            .chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .collect();
+        let line: Vec<char> = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         match &self.values {
             Some(values) => Some(self.masked(&line, values, place, show)),
             None => Some(outline(&line, place)),
@@ -122,19 +96,11 @@ impl Source<'_> {
     /// The line with every value but the shown one blanked, and without its comment.
     fn masked(&self, line: &[char], values: &[Place], place: Place, show: Show) -> Excerpt {
         let hidden = |value: &&Place| show == Show::Nothing || !value.starts_with(&place);
-        let spans: Vec<(usize, usize)> = values
-            .iter()
-            .filter(hidden)
-            .filter_map(|value| value.columns(place.line))
-            .collect();
-        let known = values
-            .iter()
-            .chain(&self.keys)
-            .filter_map(|span| span.columns(place.line));
+        let spans: Vec<(usize, usize)> =
+            values.iter().filter(hidden).filter_map(|value| value.columns(place.line)).collect();
+        let known = values.iter().chain(&self.keys).filter_map(|span| span.columns(place.line));
         let comment = comment_after(line, known.map(|(_, to)| to).max().unwrap_or(0));
-        let (from, to) = place
-            .columns(place.line)
-            .unwrap_or((place.column, place.column + 1));
+        let (from, to) = place.columns(place.line).unwrap_or((place.column, place.column + 1));
         let (mut text, mut offset, mut end) = (String::new(), 0, 0);
         for (at, c) in line.iter().enumerate().take(comment) {
             if at == from {
@@ -150,11 +116,7 @@ impl Source<'_> {
             }
         }
         let text = scrub(text.trim_end()).into_owned();
-        Excerpt {
-            width: end.saturating_sub(offset).max(1),
-            offset,
-            text,
-        }
+        Excerpt { width: end.saturating_sub(offset).max(1), offset, text }
     }
 }
 
@@ -183,11 +145,7 @@ fn outline(line: &[char], place: Place) -> Excerpt {
         shown.push('…');
     }
     let offset = place.column.min(shown.chars().count().saturating_sub(1));
-    Excerpt {
-        text: scrub(shown.trim_end()).into_owned(),
-        offset,
-        width: 1,
-    }
+    Excerpt { text: scrub(shown.trim_end()).into_owned(), offset, width: 1 }
 }
 
 /// A text without webhook secrets, wherever they were put by mistake.

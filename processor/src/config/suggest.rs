@@ -7,11 +7,7 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
         let allowed = (candidate.chars().count() / 3).max(1);
         (distance <= allowed).then_some((distance, candidate))
     };
-    known
-        .into_iter()
-        .filter_map(near)
-        .min()
-        .map(|(_, candidate)| candidate)
+    known.into_iter().filter_map(near).min().map(|(_, candidate)| candidate)
 }
 
 /// How many letters to insert, remove, replace or swap with their neighbour to get from one word to the other.
@@ -25,9 +21,7 @@ fn edit_distance(from: &str, to: &str) -> usize {
         for (column, other) in to.iter().enumerate() {
             let at = |cells: &[usize], column: usize| cells.get(column).copied().unwrap_or(usize::MAX / 2);
             let replaced = at(&last, column) + usize::from(letter != *other);
-            let mut best = replaced
-                .min(at(&last, column + 1) + 1)
-                .min(at(&current, column) + 1);
+            let mut best = replaced.min(at(&last, column + 1) + 1).min(at(&current, column) + 1);
             let left = column.checked_sub(1);
             if previous == Some(*other) && left.and_then(|left| to.get(left)) == Some(&letter) {
                 best = best.min(left.map_or(usize::MAX, |left| at(&before_last, left) + 1));

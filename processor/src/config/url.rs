@@ -54,11 +54,7 @@ impl Url {
     /// Host and port, written in one way: `localhost` and `127.0.0.1` are the same server.
     fn server(&self) -> String {
         let host = self.host.to_ascii_lowercase();
-        let host = if matches!(host.as_str(), "localhost" | "[::1]") {
-            "127.0.0.1"
-        } else {
-            &host
-        };
+        let host = if matches!(host.as_str(), "localhost" | "[::1]") { "127.0.0.1" } else { &host };
         format!("{host}:{}", self.port)
     }
 }

@@ -28,10 +28,7 @@ impl Node {
 
     /// The value of a key, if this is a group that has it.
     pub(super) fn child(&self, key: &str) -> Option<&Node> {
-        self.entries()
-            .iter()
-            .find(|entry| entry.key == key)
-            .map(|entry| &entry.node)
+        self.entries().iter().find(|entry| entry.key == key).map(|entry| &entry.node)
     }
 }
 
@@ -99,12 +96,7 @@ pub(super) fn parse(text: &str) -> Result<Document, Flaw> {
         keys: Vec::new(),
     };
     let root = builder.document()?;
-    Ok(Document {
-        root,
-        flaws: builder.flaws,
-        values: builder.values,
-        keys: builder.keys,
-    })
+    Ok(Document { root, flaws: builder.flaws, values: builder.values, keys: builder.keys })
 }
 
 struct Builder<'input> {
@@ -144,10 +136,7 @@ impl<'input> Builder<'input> {
                 }
             }
         }
-        Ok(root.unwrap_or(Node {
-            place: Place::START,
-            value: Value::Null,
-        }))
+        Ok(root.unwrap_or(Node { place: Place::START, value: Value::Null }))
     }
 
     fn node(&mut self, event: Event<'input>, span: Span, depth: usize) -> Result<Node, Flaw> {
@@ -174,11 +163,7 @@ impl<'input> Builder<'input> {
                 self.mapping(depth)?
             }
             Event::Alias(_) => {
-                self.flaw(
-                    place,
-                    "YAML aliases (`*name`) are not supported",
-                    "write the value out",
-                );
+                self.flaw(place, "YAML aliases (`*name`) are not supported", "write the value out");
                 Value::Refused
             }
             _ => Value::Refused,
@@ -233,20 +218,12 @@ impl<'input> Builder<'input> {
             );
         }
         if tagged {
-            self.flaw(
-                place,
-                "YAML tags (`!name`) are not supported",
-                "remove the tag; put text in quotes",
-            );
+            self.flaw(place, "YAML tags (`!name`) are not supported", "remove the tag; put text in quotes");
         }
     }
 
     fn flaw(&mut self, place: Place, what: &str, remedy: &'static str) {
-        self.flaws.push(Flaw {
-            place,
-            what: what.to_owned(),
-            remedy,
-        });
+        self.flaws.push(Flaw { place, what: what.to_owned(), remedy });
     }
 }
 
@@ -261,24 +238,15 @@ fn scalar(text: String, style: ScalarStyle) -> Value {
 /// What people write wrong, told by what the parser stumbles over.
 const REMEDIES: [(&str, &str); 8] = [
     ("tab", "indent with spaces; YAML allows no tabs there"),
-    (
-        "mapping values are not allowed",
-        "put a value that holds `: ` in quotes, and check the indentation",
-    ),
-    (
-        "did not find expected key",
-        "check the indentation: keys of one group begin in the same column",
-    ),
+    ("mapping values are not allowed", "put a value that holds `: ` in quotes, and check the indentation"),
+    ("did not find expected key", "check the indentation: keys of one group begin in the same column"),
     ("simple key expect", "a `:` is missing after this key"),
     ("quoted scalar", "close the quotes"),
     (
         "flow sequence",
         "close the list with `]` and put commas between its items; `${…}` in it goes in quotes",
     ),
-    (
-        "flow mapping",
-        "close the group with `}` and put commas between its keys; `${…}` in it goes in quotes",
-    ),
+    ("flow mapping", "close the group with `}` and put commas between its keys; `${…}` in it goes in quotes"),
     ("unknown anchor", "a value that begins with `*` goes in quotes"),
 ];
 
@@ -288,9 +256,5 @@ fn syntax(error: &ScanError) -> Flaw {
         .iter()
         .find_map(|(part, remedy)| info.contains(part).then_some(*remedy))
         .unwrap_or("check indentation, quotes and brackets here and in the line before");
-    Flaw {
-        place: Place::at(error.marker()),
-        what: format!("no valid YAML: {info}"),
-        remedy,
-    }
+    Flaw { place: Place::at(error.marker()), what: format!("no valid YAML: {info}"), remedy }
 }

@@ -2,8 +2,9 @@
 //!
 //! A row that came to be has one id, whether it was seen live, in a snapshot or by a backfill: it is made of database,
 //! schema, table, key and identity columns alone. A change of a row (update, delete) adds where and when it happened.
-//! The id is a UUID of version 8 over the SHA-256 of these parts (RFC 9562, appendix B.2), taken from canonical values
-//! and never from bytes of Kafka, so SQL can compute it as well.
+//! The id is a UUID of version 8: a time in milliseconds in the first 48 bits, so that a store which keeps ids in order
+//! writes new ones side by side, and behind it the SHA-256 of these parts (74 bits of it). All is taken from canonical
+//! values and never from bytes of Kafka, so SQL can compute it as well.
 
 use super::row::EngagementRow;
 use super::timestamp::Timestamp;
@@ -15,7 +16,8 @@ use uuid::Uuid;
 ///
 /// The parts are hashed one after the other, each preceded by its length in bytes as a 32-bit big-endian number:
 /// database, schema, table, `id` in decimal, `event_ts` ([`canonical`]); for an update or a delete also the operation's
-/// letter, the LSN in decimal and the commit's time in microseconds since 1970 in decimal.
+/// letter, the LSN in decimal and the commit's time in microseconds since 1970 in decimal. The time in front is `event_ts`
+/// of a row that came to be, the commit's of a change ([`milliseconds`]).
 pub fn event_id(op: Op, source: &Source<'_>, row: &EngagementRow<'_>) -> Uuid {
     let mut hash = Parts(Sha256::new());
     hash.add(&source.db);
@@ -27,8 +29,21 @@ pub fn event_id(op: Op, source: &Source<'_>, row: &EngagementRow<'_>) -> Uuid {
         hash.add(op.letter());
         hash.add(&source.lsn.to_string());
         hash.add(&source.committed_us.to_string());
+        return hash.finish(milliseconds(source.committed_us.div_euclid(1000)));
     }
-    hash.finish()
+    hash.finish(match row.event_ts {
+        Some(Timestamp::At { secs, micros }) => {
+            milliseconds(secs.saturating_mul(1000).saturating_add(i64::from(micros / 1000)))
+        }
+        Some(Timestamp::Infinity) => milliseconds(i64::MAX),
+        Some(Timestamp::NegativeInfinity) | None => 0,
+    })
+}
+
+/// Milliseconds since 1970 in 48 bits: earlier is 0, later than the year 10889 is the largest.
+fn milliseconds(ms: i64) -> u64 {
+    const MOST: u64 = (1 << 48) - 1;
+    u64::try_from(ms).unwrap_or(0).min(MOST)
 }
 
 /// A time in one way only: seconds since 1970 and six digits of a fraction, `infinity`, `-infinity`, or nothing for NULL.
@@ -50,11 +65,13 @@ impl Parts {
         self.0.update(part.as_bytes());
     }
 
-    fn finish(self) -> Uuid {
+    fn finish(self, ms: u64) -> Uuid {
         let digest = self.0.finalize();
         let mut bytes = [0u8; 16];
-        for (byte, hashed) in bytes.iter_mut().zip(digest.iter()) {
-            *byte = *hashed;
+        // The two highest bytes of the time are zero: it has 48 bits.
+        let id = ms.to_be_bytes().into_iter().skip(2).chain(digest.iter().copied());
+        for (byte, part) in bytes.iter_mut().zip(id) {
+            *byte = part;
         }
         Uuid::new_v8(bytes)
     }

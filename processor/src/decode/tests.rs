@@ -12,29 +12,14 @@ use uuid::Uuid;
 
 /// The fixtures by topic, without and with the converter's schema.
 const FIXTURES: [(&str, &str); 9] = [
-    (
-        "blob_events",
-        include_str!("../../tests/fixtures/json/blob_events.jsonl"),
-    ),
+    ("blob_events", include_str!("../../tests/fixtures/json/blob_events.jsonl")),
     ("content", include_str!("../../tests/fixtures/json/content.jsonl")),
     ("engagement_events", EVENTS),
-    (
-        "heartbeat",
-        include_str!("../../tests/fixtures/json/debezium-heartbeat.jsonl"),
-    ),
+    ("heartbeat", include_str!("../../tests/fixtures/json/debezium-heartbeat.jsonl")),
     ("message", include_str!("../../tests/fixtures/json/message.jsonl")),
-    (
-        "transaction",
-        include_str!("../../tests/fixtures/json/transaction.jsonl"),
-    ),
-    (
-        "blob_events",
-        include_str!("../../tests/fixtures/json-with-schema/blob_events.jsonl"),
-    ),
-    (
-        "content",
-        include_str!("../../tests/fixtures/json-with-schema/content.jsonl"),
-    ),
+    ("transaction", include_str!("../../tests/fixtures/json/transaction.jsonl")),
+    ("blob_events", include_str!("../../tests/fixtures/json-with-schema/blob_events.jsonl")),
+    ("content", include_str!("../../tests/fixtures/json-with-schema/content.jsonl")),
     ("engagement_events", EVENTS_WITH_SCHEMA),
 ];
 const EVENTS: &str = include_str!("../../tests/fixtures/json/engagement_events.jsonl");
@@ -82,12 +67,9 @@ fn decoded(value: Option<&str>) -> Value {
         Ok(Decoded::Without(kind)) => return json!(kind.name()),
         Ok(Decoded::Change(change)) => change,
     };
-    let (source, image) = (
-        &change.source,
-        |raw: Option<&serde_json::value::RawValue>| -> Value {
-            raw.map_or(Value::Null, |raw| serde_json::from_str(raw.get()).expect("JSON"))
-        },
-    );
+    let (source, image) = (&change.source, |raw: Option<&serde_json::value::RawValue>| -> Value {
+        raw.map_or(Value::Null, |raw| serde_json::from_str(raw.get()).expect("JSON"))
+    });
     json!({
         "op": change.op.letter(), "before": image(change.before), "after": image(change.after),
         "db": source.db, "schema": source.schema, "table": source.table,
@@ -119,59 +101,28 @@ fn every_real_message_is_what_a_naive_decoder_says() {
         for value in values(fixture) {
             let meant = naively(value.as_deref());
             assert_eq!(decoded(value.as_deref()), meant, "{topic}: {value:?}");
-            *seen
-                .entry(
-                    meant["op"]
-                        .as_str()
-                        .or(meant.as_str())
-                        .expect("a kind")
-                        .to_owned(),
-                )
-                .or_default() += 1;
+            *seen.entry(meant["op"].as_str().or(meant.as_str()).expect("a kind").to_owned()).or_default() +=
+                1;
         }
     }
     // Each kind was really there.
-    let kinds = [
-        "c",
-        "d",
-        "heartbeat",
-        "message",
-        "r",
-        "refused",
-        "tombstone",
-        "transaction",
-        "truncate",
-        "u",
-    ];
-    assert_eq!(
-        seen.keys().map(String::as_str).collect::<Vec<_>>(),
-        kinds,
-        "{seen:?}"
-    );
+    let kinds =
+        ["c", "d", "heartbeat", "message", "r", "refused", "tombstone", "transaction", "truncate", "u"];
+    assert_eq!(seen.keys().map(String::as_str).collect::<Vec<_>>(), kinds, "{seen:?}");
 }
 
 #[test]
 fn every_row_of_an_event_holds_what_its_json_says() {
     let mut rows = 0;
-    for value in [EVENTS, EVENTS_WITH_SCHEMA]
-        .into_iter()
-        .flat_map(values)
-        .flatten()
-    {
+    for value in [EVENTS, EVENTS_WITH_SCHEMA].into_iter().flat_map(values).flatten() {
         let Some(change) = changed(&value) else { continue };
         let message = naively(Some(&value));
-        for (row, image) in [
-            (&change.before, &message["before"]),
-            (&change.after, &message["after"]),
-        ] {
+        for (row, image) in [(&change.before, &message["before"]), (&change.after, &message["after"])] {
             assert_eq!(row.is_some(), image.is_object());
             let Some(row) = row else { continue };
             assert_eq!(serde_json::from_str::<Value>(row.json).expect("JSON"), *image);
             assert_eq!(json!(row.id), image["id"]);
-            assert_eq!(
-                json!(row.content_id.map(|id| id.to_string())),
-                image["content_id"]
-            );
+            assert_eq!(json!(row.content_id.map(|id| id.to_string())), image["content_id"]);
             assert_eq!(json!(row.duration_ms), image["duration_ms"]);
             assert!(!row.clashes);
             let time = image["event_ts"].as_str().expect("a time");
@@ -210,16 +161,10 @@ fn an_insert_that_is_read_again_is_the_same_event() {
         message["source"]["txId"] = json!(1);
         message["source"]["ts_us"] = json!(5);
         if live.op == Op::Create {
-            assert_eq!(
-                changed(&message.to_string()).expect("a change").event_id,
-                live.event_id
-            );
+            assert_eq!(changed(&message.to_string()).expect("a change").event_id, live.event_id);
             inserts += 1;
         } else if live.op == Op::Update {
-            assert_ne!(
-                changed(&message.to_string()).expect("a change").event_id,
-                live.event_id
-            );
+            assert_ne!(changed(&message.to_string()).expect("a change").event_id, live.event_id);
         }
     }
     assert!(inserts > 10, "{inserts} inserts");
@@ -227,11 +172,8 @@ fn an_insert_that_is_read_again_is_the_same_event() {
 
 #[test]
 fn an_event_id_depends_on_what_happened_and_on_nothing_else() {
-    let value = values(EVENTS)
-        .into_iter()
-        .flatten()
-        .find(|value| value.contains(r#""op":"u""#))
-        .expect("an update");
+    let value =
+        values(EVENTS).into_iter().flatten().find(|value| value.contains(r#""op":"u""#)).expect("an update");
     let id = changed(&value).expect("a change").event_id;
     let message: Value = serde_json::from_str(&value).expect("JSON");
     let with = |path: &str, new: Value| {
@@ -280,9 +222,6 @@ fn one_time_is_one_event_however_it_is_written() {
         };
         event_id(Op::Create, &source, &row)
     };
-    assert_eq!(
-        id_at("2026-11-21T03:00:00Z"),
-        id_at("2026-11-21T05:30:00.000000+02:30")
-    );
+    assert_eq!(id_at("2026-11-21T03:00:00Z"), id_at("2026-11-21T05:30:00.000000+02:30"));
     assert_ne!(id_at("infinity"), id_at("-infinity"));
 }

@@ -62,7 +62,9 @@ pub enum StoreError {
     #[error("the dead-letter topic `{0}` does not exist; create it")]
     MissingTopic(String),
     /// One does not fit.
-    #[error("the dead-letter topic `{0}` takes no record of this size; raise its max.message.bytes above the source topic's")]
+    #[error(
+        "the dead-letter topic `{0}` takes no record of this size; raise its max.message.bytes above the source topic's"
+    )]
     TooLarge(String),
     /// The broker did not take them.
     #[error("topic `{topic}`: {error}")]
@@ -107,7 +109,8 @@ impl DeadLetters {
         // All are handed over before the first is waited for.
         let mut sent = Vec::with_capacity(letters.len());
         for letter in letters {
-            let mut record: FutureRecord<'_, [u8], [u8]> = FutureRecord::to(&self.topic).headers(self.headers(letter));
+            let mut record: FutureRecord<'_, [u8], [u8]> =
+                FutureRecord::to(&self.topic).headers(self.headers(letter));
             record.key = letter.record.key;
             record.payload = letter.record.value;
             sent.push(producer.send_result(record).map_err(|(error, _)| broken(error))?);

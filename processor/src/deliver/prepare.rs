@@ -108,7 +108,9 @@ impl<B: Batch> Preparing<'_, B> {
         freshness: Freshness,
         epoch: Epoch,
     ) -> Result<Option<Arc<Content>>, Superseded> {
-        let Some(enricher) = self.lane.enricher.as_ref().filter(|_| self.wants_content) else { return Ok(None) };
+        let Some(enricher) = self.lane.enricher.as_ref().filter(|_| self.wants_content) else {
+            return Ok(None);
+        };
         let Some(id) = change.row().and_then(|row| row.content_id) else { return Ok(None) };
         let answered = tokio::select! {
             content = self.ask_for(enricher, id, change.source.tx_id, freshness) => Ok(content),
@@ -142,7 +144,14 @@ impl<B: Batch> Preparing<'_, B> {
     }
 
     /// Adds a record to the request that covers it, as an event, as a dead letter, or just as passed.
-    fn add(&self, at: RecordRef, record: &Record<'_>, fate: Fate<'_>, content: Option<&Content>, log: &LogId) {
+    fn add(
+        &self,
+        at: RecordRef,
+        record: &Record<'_>,
+        fate: Fate<'_>,
+        content: Option<&Content>,
+        log: &LogId,
+    ) {
         let epoch = at.chunk.epoch;
         let open = || Request::new(epoch, log.clone(), self.empty.clone());
         self.outbox.add(epoch, open, |request| {

@@ -1,8 +1,8 @@
 //! Writing: one request at a time, in order, until its effects are durable in the sink or its records in the
 //! dead letters. All retry, pausing and bisection is here.
 
-use super::outbox::{Item, Outbox, RecordRef, Refused, Request};
 use super::dead_letter::StoreError;
+use super::outbox::{Item, Outbox, RecordRef, Refused, Request};
 use super::{DeadLetter, Lane, Stage, retry};
 use crate::health::{SinkState, WorkerHealth};
 use crate::sink::{Batch, Class, Sink, SinkError, Write, Written};
@@ -93,7 +93,8 @@ impl<S: Sink> Writing<'_, S> {
             let records = request.events.get(first..first + batch.len()).unwrap_or_default();
             match self.batch(request, &batch).await? {
                 Ended::Durable(rejected) => {
-                    let refused = rejected.into_iter().filter_map(|(index, reason)| refuse(records, index, reason));
+                    let refused =
+                        rejected.into_iter().filter_map(|(index, reason)| refuse(records, index, reason));
                     let refused: Vec<_> = refused.collect();
                     self.bury(&refused, request.epoch).await?;
                     self.count(request, first, records.len(), refused.len());
@@ -157,7 +158,9 @@ impl<S: Sink> Writing<'_, S> {
             let why = format!("dead letters can't be written: {error}");
             let state = match error {
                 StoreError::Broker { .. } => SinkState::Retrying { why: why.clone() },
-                StoreError::MissingTopic(_) | StoreError::TooLarge(_) => SinkState::Paused { why: why.clone() },
+                StoreError::MissingTopic(_) | StoreError::TooLarge(_) => {
+                    SinkState::Paused { why: why.clone() }
+                }
             };
             if self.health.set_sink(state) {
                 tracing::warn!(lane = self.lane.name, "{why}");
@@ -187,7 +190,12 @@ impl<S: Sink> Writing<'_, S> {
 
     fn letter<'r>(&self, refused: &'r Refused) -> Option<DeadLetter<'r>> {
         let record = refused.record.chunk.get_whole(refused.record.index)?;
-        Some(DeadLetter { record, stage: refused.stage, reason: &refused.reason, attempts: self.failures + 1 })
+        Some(DeadLetter {
+            record,
+            stage: refused.stage,
+            reason: &refused.reason,
+            attempts: self.failures + 1,
+        })
     }
 
     fn count(&self, request: &Request<S::Batch>, first: usize, events: usize, refused: usize) {

@@ -83,7 +83,9 @@ impl Cache {
 }
 
 fn covers(reached: &Positions, wanted: &Positions) -> bool {
-    wanted.iter().all(|(partition, at)| *at == 0 || reached.get(partition).is_some_and(|reached| reached >= at))
+    wanted
+        .iter()
+        .all(|(partition, at)| *at == 0 || reached.get(partition).is_some_and(|reached| reached >= at))
 }
 
 #[cfg(test)]

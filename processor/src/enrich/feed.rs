@@ -111,7 +111,10 @@ fn drain(consumer: &BaseConsumer, name: &str, cache: &Cache) -> KafkaResult<bool
                 cache.advance(message.partition(), message.offset().saturating_add(1));
             }
             Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset) => {
-                tracing::warn!(topic = name, "the content topic has changed under us; reading it from its beginning");
+                tracing::warn!(
+                    topic = name,
+                    "the content topic has changed under us; reading it from its beginning"
+                );
                 return Ok(false);
             }
             Err(error @ KafkaError::MessageConsumptionFatal(_)) => return Err(error),
@@ -145,7 +148,12 @@ fn take(message: &impl Message, cache: &Cache) {
 
 /// A record that can't be read leaves its content unknown, so that Postgres is asked for it.
 fn unreadable(key: Option<&[u8]>, partition: Partition, offset: i64, problem: &str, cache: &Cache) {
-    tracing::error!(partition, offset, problem, "a record of the content topic can't be read; postgres is asked for its content");
+    tracing::error!(
+        partition,
+        offset,
+        problem,
+        "a record of the content topic can't be read; postgres is asked for its content"
+    );
     if let Some(id) = key.and_then(key_id) {
         cache.apply(id, None);
     }
@@ -159,7 +167,8 @@ fn effect(key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Option<(Uuid, Opti
         Decoded::Change(change) => change,
     };
     let row = |image: &RawValue| {
-        serde_json::from_str::<ContentRow>(image.get()).map_err(|error| format!("not a row of content: {error}"))
+        serde_json::from_str::<ContentRow>(image.get())
+            .map_err(|error| format!("not a row of content: {error}"))
     };
     if let Some(after) = change.after {
         let ContentRow { id, content_type, length_seconds } = row(after)?;
@@ -191,14 +200,19 @@ mod tests {
         let row = format!(r#"{{"id":"{ID}","content_type":"video","length_seconds":600,"slug":"x"}}"#);
         let id: Uuid = ID.parse().expect("uuid");
         for (op, before) in [("r", "null"), ("c", "null"), ("u", row.as_str())] {
-            let (got, known) = effect(None, Some(value(op, before, &row).as_bytes())).expect("read").expect("some");
+            let (got, known) =
+                effect(None, Some(value(op, before, &row).as_bytes())).expect("read").expect("some");
             let known = known.expect("set");
             assert_eq!((got, known.tx_id, known.content.version), (id, 7, Some(9)));
-            assert_eq!((known.content.length_seconds, known.content.content_type.as_deref()), (Some(600), Some("video")));
+            assert_eq!(
+                (known.content.length_seconds, known.content.content_type.as_deref()),
+                (Some(600), Some("video"))
+            );
         }
         let removed = effect(None, Some(value("d", &row, "null").as_bytes())).expect("read");
         assert!(matches!(removed, Some((got, None)) if got == id));
-        for key in [format!(r#"{{"id":"{ID}"}}"#), format!(r#"{{"schema":{{}},"payload":{{"id":"{ID}"}}}}"#)] {
+        for key in [format!(r#"{{"id":"{ID}"}}"#), format!(r#"{{"schema":{{}},"payload":{{"id":"{ID}"}}}}"#)]
+        {
             let tombstone = effect(Some(key.as_bytes()), None).expect("read");
             assert!(matches!(tombstone, Some((got, None)) if got == id), "{key}");
         }

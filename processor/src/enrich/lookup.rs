@@ -92,7 +92,8 @@ impl Lookup {
     pub async fn content(&self, id: Uuid, tx_id: u32) -> Result<Answer, LookupError> {
         let began = Instant::now();
         while began.elapsed() < self.database.timeout {
-            let answer = self.answers.try_get_with(id, self.ask(id)).await.map_err(|error| (*error).clone())?;
+            let answer =
+                self.answers.try_get_with(id, self.ask(id)).await.map_err(|error| (*error).clone())?;
             if answer.snapshot.sees(tx_id) {
                 return Ok(answer);
             }

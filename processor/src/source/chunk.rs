@@ -123,9 +123,7 @@ impl Chunk {
         let headers = self.headers.get(slot.headers.clone()).unwrap_or_default();
         record.headers = headers
             .iter()
-            .map(|(name, value)| {
-                (self.slice(name), value.as_ref().map(|range| self.slice(range)))
-            })
+            .map(|(name, value)| (self.slice(name), value.as_ref().map(|range| self.slice(range))))
             .collect();
         Some(record)
     }

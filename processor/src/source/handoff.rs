@@ -150,7 +150,8 @@ impl Handoff {
     pub fn fill(&self, mut next: impl FnMut(&mut Chunk) -> bool) -> usize {
         let mut state = self.lock();
         let before = state.chunk.len();
-        while state.chunk.len() < self.limits.max_records && state.chunk.size_bytes() < self.limits.max_bytes {
+        while state.chunk.len() < self.limits.max_records && state.chunk.size_bytes() < self.limits.max_bytes
+        {
             if !next(&mut state.chunk) {
                 break;
             }
@@ -307,7 +308,15 @@ mod tests {
 
     fn record(offset: i64, value: &[u8]) -> Record<'_> {
         let headers = Vec::new();
-        Record { partition: 0, from: offset, offset, timestamp_ms: None, key: None, value: Some(value), headers }
+        Record {
+            partition: 0,
+            from: offset,
+            offset,
+            timestamp_ms: None,
+            key: None,
+            value: Some(value),
+            headers,
+        }
     }
 
     fn fill(handoff: &Handoff, offsets: std::ops::Range<i64>, value: &[u8]) -> usize {

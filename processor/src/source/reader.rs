@@ -10,8 +10,8 @@ use super::handoff::{Handoff, Limits};
 use super::topic::{self, Topic};
 use super::{Chunk, Record};
 use crate::health::{SinkState, State, WorkerHealth};
-use metrics::Counter;
 use crate::position::{FirstStart, Held, LogId, Offset, Partition, Positions, Span, Start, start_of};
+use metrics::Counter;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -208,7 +208,10 @@ impl Reader {
         }
         if stray {
             // A record outside the queues of the partitions: to keep the order, read again from where the sink stands.
-            tracing::warn!(group = self.reading.group, "a record came past its partition's queue; reading again");
+            tracing::warn!(
+                group = self.reading.group,
+                "a record came past its partition's queue; reading again"
+            );
             self.find(self.owned());
         }
         Ok(())
@@ -358,7 +361,8 @@ impl Reader {
             self.health.set(State::Running);
             return;
         }
-        let stretches: Vec<_> = lost.iter().map(|(p, from, to)| format!("[{from}, {to}) of partition {p}")).collect();
+        let stretches: Vec<_> =
+            lost.iter().map(|(p, from, to)| format!("[{from}, {to}) of partition {p}")).collect();
         let why = format!(
             "lost {}: kafka no longer has these records; no record is jumped over by itself. To go on behind them stop \
              every instance and reset the group: kafka-consumer-groups --group {} --topic {} --reset-offsets \
@@ -373,7 +377,8 @@ impl Reader {
 
     /// The queues of the partitions, split off before they are assigned, so that no record takes another way.
     fn queues(&self, starts: &Positions) -> KafkaResult<Vec<Queue>> {
-        let unknown = KafkaError::Subscription(format!("no queue for a partition of `{}`", self.reading.topic));
+        let unknown =
+            KafkaError::Subscription(format!("no queue for a partition of `{}`", self.reading.topic));
         starts
             .iter()
             .map(|(&partition, &at)| {
@@ -417,7 +422,10 @@ impl Reader {
     fn restart_if_asked(&mut self) {
         if matches!(self.phase, Phase::Reading { .. }) && self.handoff.must_restart() {
             let owned = self.owned();
-            tracing::warn!(group = self.reading.group, "the sink stands elsewhere; asking it and reading again from there");
+            tracing::warn!(
+                group = self.reading.group,
+                "the sink stands elsewhere; asking it and reading again from there"
+            );
             self.find(owned);
         }
     }
@@ -479,7 +487,8 @@ impl Reader {
         match list.and_then(|list| self.consumer.commit(&list, CommitMode::Async)) {
             Ok(()) => {
                 let now = Instant::now();
-                self.committed.extend(positions.into_iter().map(|(partition, offset)| (partition, (offset, now))));
+                self.committed
+                    .extend(positions.into_iter().map(|(partition, offset)| (partition, (offset, now))));
             }
             Err(error) => tracing::warn!(group = self.reading.group, %error, "offsets not committed"),
         }
@@ -493,7 +502,8 @@ impl Reader {
         let durable = self.handoff.durable();
         let Ok(own) = self.consumer.position() else { return };
         for queue in queues {
-            let passed = own.find_partition(&self.reading.topic, queue.partition).map(|element| element.offset());
+            let passed =
+                own.find_partition(&self.reading.topic, queue.partition).map(|element| element.offset());
             let Some(ListOffset::Offset(passed)) = passed else { continue };
             if durable.get(&queue.partition) == Some(&queue.at) && passed > queue.at {
                 self.handoff.pass(Span { partition: queue.partition, from: queue.at, to: passed });
@@ -547,7 +557,10 @@ impl Reader {
     fn leave(&mut self, patience: Duration) {
         let settled = self.handoff.settle(patience);
         if !settled {
-            tracing::warn!(group = self.reading.group, "the write in flight did not end in time; it will be made again");
+            tracing::warn!(
+                group = self.reading.group,
+                "the write in flight did not end in time; it will be made again"
+            );
         }
         let positions = self.positions_to_commit();
         if !positions.is_empty() {

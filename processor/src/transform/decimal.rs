@@ -38,11 +38,7 @@ impl fmt::Display for Decimal {
             places -= 1;
         }
         let sign = if self.units < 0 { "-" } else { "" };
-        if places == 0 {
-            write!(f, "{sign}{whole}")
-        } else {
-            write!(f, "{sign}{whole}.{fraction:0places$}")
-        }
+        if places == 0 { write!(f, "{sign}{whole}") } else { write!(f, "{sign}{whole}.{fraction:0places$}") }
     }
 }
 

@@ -30,12 +30,7 @@ const MISTAKES: &str = include_str!("mistakes.txt");
 
 fn told(problem: &Problem) -> String {
     let (line, column) = (problem.line(), problem.column());
-    format!(
-        "{line}:{column} {}: {} = {}",
-        problem.path(),
-        problem.what(),
-        problem.remedy()
-    )
+    format!("{line}:{column} {}: {} = {}", problem.path(), problem.what(), problem.remedy())
 }
 
 #[test]
@@ -44,24 +39,13 @@ fn every_mistake_has_its_exact_answer() {
     let mut seen = 0;
     for block in MISTAKES.split("\n\n").filter(|block| block.starts_with("- ")) {
         let mut lines = block.lines();
-        let mut change = |sign| {
-            lines
-                .next()
-                .unwrap()
-                .strip_prefix(sign)
-                .unwrap()
-                .replace("\\n", "\n")
-        };
+        let mut change = |sign| lines.next().unwrap().strip_prefix(sign).unwrap().replace("\\n", "\n");
         let (from, to) = (change("- "), change("+ "));
         let text = GOOD.replacen(&from, &to, 1);
         assert_ne!(text, GOOD, "{from:?} is not in the text");
         let expected: Vec<&str> = lines.map(str::trim_start).collect();
         let problems = read(&text).expect_err(&to);
-        assert_eq!(
-            problems.iter().map(told).collect::<Vec<_>>(),
-            expected,
-            "{from:?} made {to:?}"
-        );
+        assert_eq!(problems.iter().map(told).collect::<Vec<_>>(), expected, "{from:?} made {to:?}");
         seen += 1;
     }
     assert!(seen >= 50, "{seen} mistakes were tried");
@@ -72,10 +56,7 @@ fn every_mistake_has_its_exact_answer() {
 fn problems_are_rendered_with_their_lines() {
     let text = GOOD
         .replace("windows:", "window:")
-        .replace(
-            "[\"${WEBHOOK_SECRET}\"]",
-            "[\"${WEBHOOK_SECERT}\", whsec_c2VjcmV0] # and one more",
-        )
+        .replace("[\"${WEBHOOK_SECRET}\"]", "[\"${WEBHOOK_SECERT}\", whsec_c2VjcmV0] # and one more")
         .replace("{topic: content}", "{topic: content, unknwon: nulls}");
     let expected = r#"5 problems in the configuration
 

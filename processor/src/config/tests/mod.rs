@@ -40,17 +40,12 @@ fn the_default_needs_nothing_but_the_webhook_secret() {
     let only = |name: &str| (name == "WEBHOOK_SECRET").then(|| NEW_SECRET.to_owned());
     let config = load(None, &only).unwrap();
     assert_eq!(config.kafka.brokers.to_string(), "127.0.0.1:9092");
-    assert_eq!(
-        config.postgres.url.expose(),
-        "postgres://processor@127.0.0.1:5432/streaming_db"
-    );
+    assert_eq!(config.postgres.url.expose(), "postgres://processor@127.0.0.1:5432/streaming_db");
     assert_eq!(config.admin.listen.to_string(), "127.0.0.1:9464");
     let (name, pipeline) = config.pipelines.iter().next().unwrap();
     let (sink_name, sink) = pipeline.sinks.iter().next().unwrap();
     assert_eq!(group(name, sink_name), "deltafan.engagement.redis");
-    let Target::RedisWindow(redis) = &sink.target else {
-        panic!("the first sink is Redis")
-    };
+    let Target::RedisWindow(redis) = &sink.target else { panic!("the first sink is Redis") };
     assert_eq!(redis.windows[0].key.as_str(), "engagement:10min");
     assert_eq!(redis.windows[0].length.seconds(), 600);
     assert_eq!(sink.batch().max_bytes.get(), 2 << 20);
@@ -62,10 +57,7 @@ fn the_default_without_the_webhook_secret_says_so() {
     let problem = problems.iter().next().unwrap();
     assert_eq!(problems.iter().count(), 1);
     assert_eq!(problem.path(), "pipelines.engagement.sinks.webhook.secrets[0]");
-    assert_eq!(
-        problem.what(),
-        "the environment variable WEBHOOK_SECRET is not set"
-    );
+    assert_eq!(problem.what(), "the environment variable WEBHOOK_SECRET is not set");
 }
 
 /// Keys that are left out have the values that the default file shows.
@@ -82,15 +74,8 @@ fn the_default_file_shows_the_defaults() {
         });
         !without || switches.contains(&key)
     };
-    let shortened: String = default_text()
-        .lines()
-        .filter(optional)
-        .map(|line| format!("{line}\n"))
-        .collect();
-    assert!(
-        shortened.lines().count() < default_text().lines().count() - 15,
-        "{shortened}"
-    );
+    let shortened: String = default_text().lines().filter(optional).map(|line| format!("{line}\n")).collect();
+    assert!(shortened.lines().count() < default_text().lines().count() - 15, "{shortened}");
     assert_eq!(read(&shortened).unwrap().describe(), shown.describe());
 }
 
@@ -98,9 +83,7 @@ fn the_default_file_shows_the_defaults() {
 fn the_default_file_documents_every_key() {
     for key in reference() {
         let name = key.path.rsplit('.').next().unwrap();
-        let documented = default_text()
-            .lines()
-            .any(|line| line.contains(&format!("{name}:")));
+        let documented = default_text().lines().any(|line| line.contains(&format!("{name}:")));
         assert!(documented, "{} is not in config/deltafan.yaml", key.path);
         assert!(!key.doc.is_empty() && !key.kind.is_empty(), "{}", key.path);
     }
@@ -109,27 +92,17 @@ fn the_default_file_documents_every_key() {
 #[test]
 fn the_reference_knows_name_type_default_and_meaning() {
     let keys = reference();
-    let workers = keys
-        .iter()
-        .find(|key| key.path == "pipelines.<name>.sinks.<name>.workers")
-        .unwrap();
+    let workers = keys.iter().find(|key| key.path == "pipelines.<name>.sinks.<name>.workers").unwrap();
     assert_eq!(workers.kind, "a whole number from 1 to 64");
     assert_eq!(workers.default.as_deref(), Some("2"));
-    assert_eq!(
-        workers.doc,
-        "How many consumers (threads) its lane runs; they share the partitions."
-    );
+    assert_eq!(workers.doc, "How many consumers (threads) its lane runs; they share the partitions.");
     let paths: Vec<_> = keys.iter().map(|key| key.path.as_str()).collect();
     for path in [
         "kafka.brokers",
         "pipelines.<name>.sinks.<webhook>.max_body",
         "pipelines.<name>.sinks.<redis_window>.windows[].key",
     ] {
-        assert_eq!(
-            paths.iter().filter(|known| **known == path).count(),
-            1,
-            "{path} in {paths:#?}"
-        );
+        assert_eq!(paths.iter().filter(|known| **known == path).count(), 1, "{path} in {paths:#?}");
     }
 }
 
@@ -137,12 +110,8 @@ fn the_reference_knows_name_type_default_and_meaning() {
 fn the_kitchen_sink_parses() {
     let config = read(KITCHEN_SINK).unwrap();
     assert_eq!(config.kafka.brokers.iter().last(), Some(("[::1]", 9094)));
-    let properties: Vec<_> = config
-        .kafka
-        .properties
-        .iter()
-        .map(|(key, value)| (key, value.expose()))
-        .collect();
+    let properties: Vec<_> =
+        config.kafka.properties.iter().map(|(key, value)| (key, value.expose())).collect();
     assert_eq!(
         properties[3],
         ("sasl.password", "kafkapw: {#} ${HOME} \"'"),
@@ -150,46 +119,22 @@ fn the_kitchen_sink_parses() {
     );
     assert_eq!(properties[4], ("statistics.interval.ms", "5000"));
     assert_eq!(config.postgres.lookup_timeout, Duration::from_millis(500));
-    assert_eq!(
-        (config.postgres.url.host(), config.postgres.url.port()),
-        ("db.example", 5432)
-    );
+    assert_eq!((config.postgres.url.host(), config.postgres.url.port()), ("db.example", 5432));
     assert_eq!(config.log.format, LogFormat::Json);
     assert_eq!(config.shutdown_timeout, Duration::from_secs(60));
     assert_eq!(config.pipelines.len(), 2);
 
     let pipeline = config.pipelines.get("engagement").unwrap();
     assert_eq!(pipeline.start, Start::Latest);
-    assert_eq!(
-        pipeline.content.as_ref().unwrap().unknown,
-        UnknownContent::DeadLetter
-    );
+    assert_eq!(pipeline.content.as_ref().unwrap().unknown, UnknownContent::DeadLetter);
     let redis = pipeline.sinks.get("redis-1").unwrap();
     assert_eq!((redis.enabled, redis.workers.get()), (true, 4));
-    let Target::RedisWindow(windows) = &redis.target else {
-        panic!("a Redis sink")
-    };
-    let windows: Vec<_> = windows
-        .windows
-        .iter()
-        .map(|w| (w.key.as_str(), w.length.seconds()))
-        .collect();
-    assert_eq!(
-        windows,
-        [
-            ("engagement:1s", 1),
-            ("engagement:1h", 3600),
-            ("price:$1", 86_400)
-        ]
-    );
+    let Target::RedisWindow(windows) = &redis.target else { panic!("a Redis sink") };
+    let windows: Vec<_> = windows.windows.iter().map(|w| (w.key.as_str(), w.length.seconds())).collect();
+    assert_eq!(windows, [("engagement:1s", 1), ("engagement:1h", 3600), ("price:$1", 86_400)]);
     let webhook = pipeline.sinks.get("webhook_eu").unwrap();
-    assert_eq!(
-        (webhook.batch().max_records.get(), webhook.batch().max_bytes.get()),
-        (1, 2048)
-    );
-    let Target::Webhook(webhook) = &webhook.target else {
-        panic!("a webhook sink")
-    };
+    assert_eq!((webhook.batch().max_records.get(), webhook.batch().max_bytes.get()), (1, 2048));
+    let Target::Webhook(webhook) = &webhook.target else { panic!("a webhook sink") };
     assert_eq!((webhook.secrets.len(), webhook.url.port()), (2, 443));
 
     let other = config.pipelines.get("leaderboard_only").unwrap();
@@ -203,35 +148,18 @@ fn what_is_described_is_a_configuration_that_holds_no_secret() {
     let config = read(KITCHEN_SINK).unwrap();
     let described = config.describe();
     assert!(described.contains("  lookup_timeout: 500ms\n"), "{described}");
-    assert!(
-        described.contains("    sasl.password: [redacted]\n"),
-        "{described}"
-    );
-    assert!(
-        described.contains("url: rediss://default:[redacted]@cache.example:6380/3\n"),
-        "{described}"
-    );
+    assert!(described.contains("    sasl.password: [redacted]\n"), "{described}");
+    assert!(described.contains("url: rediss://default:[redacted]@cache.example:6380/3\n"), "{described}");
     assert!(
         described.contains("url: https://user:[redacted]@hooks.example:443/in?[redacted]\n"),
         "{described}"
     );
-    assert!(
-        described.contains("- {key: \"engagement:1h\", length: 1h}\n"),
-        "{described}"
-    );
+    assert!(described.contains("- {key: \"engagement:1h\", length: 1h}\n"), "{described}");
     let tree = super::yaml::parse(&described.replace("[redacted]", "redacted")).unwrap();
     assert!(tree.flaws.is_empty() && tree.root.child("pipelines").is_some());
 }
 
-const SECRETS: [&str; 7] = [
-    "kafkapw",
-    "dbpw",
-    "redispw",
-    "hookpw",
-    "hooktoken",
-    "bmV3",
-    "b2xk",
-];
+const SECRETS: [&str; 7] = ["kafkapw", "dbpw", "redispw", "hookpw", "hooktoken", "bmV3", "b2xk"];
 
 fn assert_silent(printed: &str) {
     for secret in SECRETS.iter().chain(&["topsecret"]) {
@@ -244,29 +172,18 @@ fn no_secret_is_printed_of_a_good_configuration() {
     let config = read(KITCHEN_SINK).unwrap();
     assert_silent(&config.describe());
     assert_silent(&format!("{config:?} {config:#?}"));
-    let Some((_, password)) = config.kafka.properties.iter().nth(3) else {
-        panic!("four properties")
-    };
+    let Some((_, password)) = config.kafka.properties.iter().nth(3) else { panic!("four properties") };
     assert_eq!(format!("{password} {password:?}"), "[redacted] [redacted]");
 }
 
 /// Secrets written into the file itself, beside mistakes of every sort.
 #[test]
 fn no_secret_is_printed_with_a_problem() {
-    let inlined: String = [
-        "KAFKA_PASSWORD",
-        "DB_PASSWORD",
-        "REDIS_PASSWORD",
-        "NEW_SECRET",
-        "OLD_SECRET",
-    ]
-    .iter()
-    .fold(KITCHEN_SINK.to_owned(), |text, name| {
-        text.replace(
-            &format!("${{{name}}}"),
-            env(name).unwrap().split([':', '%']).next().unwrap(),
-        )
-    });
+    let inlined: String = ["KAFKA_PASSWORD", "DB_PASSWORD", "REDIS_PASSWORD", "NEW_SECRET", "OLD_SECRET"]
+        .iter()
+        .fold(KITCHEN_SINK.to_owned(), |text, name| {
+            text.replace(&format!("${{{name}}}"), env(name).unwrap().split([':', '%']).next().unwrap())
+        });
     read(&inlined).unwrap();
     for (from, to) in [
         ("sasl.password: ", "group.id: "),
@@ -306,8 +223,7 @@ fn no_secret_is_printed_with_a_problem() {
 fn files_are_read_and_named() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all("\u{feff}".as_bytes()).unwrap();
-    file.write_all(default_text().replace('\n', "\r\n").as_bytes())
-        .unwrap();
+    file.write_all(default_text().replace('\n', "\r\n").as_bytes()).unwrap();
     load(Some(file.path()), &env).unwrap();
 
     file.write_all(b"extra: 1\n").unwrap();
@@ -322,26 +238,11 @@ fn files_are_read_and_named() {
 #[test]
 fn files_that_are_none() {
     let folder = tempfile::tempdir().unwrap();
-    let missing = load(Some(&folder.path().join("none.yaml")), &env)
-        .unwrap_err()
-        .to_string();
-    assert!(
-        missing.contains("none.yaml: cannot be read: No such file"),
-        "{missing}"
-    );
+    let missing = load(Some(&folder.path().join("none.yaml")), &env).unwrap_err().to_string();
+    assert!(missing.contains("none.yaml: cannot be read: No such file"), "{missing}");
     let big = folder.path().join("big.yaml");
     std::fs::write(&big, vec![b'#'; (1 << 20) + 1]).unwrap();
-    assert!(
-        load(Some(&big), &env)
-            .unwrap_err()
-            .to_string()
-            .contains("is larger than 1 MiB")
-    );
+    assert!(load(Some(&big), &env).unwrap_err().to_string().contains("is larger than 1 MiB"));
     std::fs::write(&big, [0xff, 0xfe]).unwrap();
-    assert!(
-        load(Some(&big), &env)
-            .unwrap_err()
-            .to_string()
-            .contains("is no UTF-8 text")
-    );
+    assert!(load(Some(&big), &env).unwrap_err().to_string().contains("is no UTF-8 text"));
 }

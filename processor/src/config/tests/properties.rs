@@ -35,11 +35,7 @@ const PIECES: [&str; 24] = [
 
 fn mutated() -> impl Strategy<Value = String> {
     let text = prop_oneof![Just(KITCHEN_SINK), Just(default_text())];
-    let edit = (
-        any::<prop::sample::Index>(),
-        0..12_usize,
-        prop::sample::select(PIECES.to_vec()),
-    );
+    let edit = (any::<prop::sample::Index>(), 0..12_usize, prop::sample::select(PIECES.to_vec()));
     (text, prop::collection::vec(edit, 1..5)).prop_map(|(text, edits)| {
         let mut chars: Vec<char> = text.chars().collect();
         for (at, removed, piece) in edits {
@@ -58,10 +54,7 @@ fn check(text: &str) {
         for problem in problems.iter() {
             assert!(problem.line() >= 1 && problem.column() >= 1, "{problem:?}");
             assert!(problem.line() <= text.lines().count() + 1, "{problem:?}");
-            assert!(
-                !problem.what().is_empty() && !problem.remedy().is_empty(),
-                "{problem:?}"
-            );
+            assert!(!problem.what().is_empty() && !problem.remedy().is_empty(), "{problem:?}");
         }
         assert!(problems.to_string().contains("deltafan.yaml:"));
     }
@@ -123,28 +116,16 @@ proptest! {
 
 #[test]
 fn deep_nesting_has_an_answer() {
-    for text in [
-        "- ".repeat(200_000),
-        "[".repeat(100_000),
-        "{a: ".repeat(100_000),
-        "? ".repeat(50_000),
-    ] {
+    for text in ["- ".repeat(200_000), "[".repeat(100_000), "{a: ".repeat(100_000), "? ".repeat(50_000)] {
         check(&text);
     }
-    let steps: String = (0..300)
-        .map(|depth| format!("{}a:\n", " ".repeat(depth)))
-        .collect();
+    let steps: String = (0..300).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
     check(&steps);
 }
 
 #[test]
 fn a_trick_in_the_environment_stays_a_value() {
     let problems = read(&default_text().replace("workers: 2", "workers: ${TRICK}")).unwrap_err();
-    assert!(
-        problems
-            .iter()
-            .all(|problem| problem.path().ends_with(".workers")),
-        "{problems}"
-    );
+    assert!(problems.iter().all(|problem| problem.path().ends_with(".workers")), "{problems}");
     assert_silent(&problems.to_string());
 }

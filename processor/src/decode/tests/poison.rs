@@ -20,10 +20,7 @@ fn refusal(value: &[u8]) -> String {
     });
     match decoded {
         Err(error) => error.to_string(),
-        Ok(kind) => panic!(
-            "taken for {kind}: {}",
-            String::from_utf8_lossy(&value[..value.len().min(200)])
-        ),
+        Ok(kind) => panic!("taken for {kind}: {}", String::from_utf8_lossy(&value[..value.len().min(200)])),
     }
 }
 
@@ -45,10 +42,7 @@ fn poison_is_refused_with_a_reason() {
         (r#"{"payload":["c"]}"#.to_owned(), "no object"),
         (r#"{"status":"PAUSED","ts_ms":1}"#.to_owned(), "no `op`"),
         (r#"{"after":{"id":1},"ts_ms":1}"#.to_owned(), "no `op`"),
-        (
-            r#"{"before":{"id":1},"status":"END","ts_ms":1}"#.to_owned(),
-            "no `op`",
-        ),
+        (r#"{"before":{"id":1},"status":"END","ts_ms":1}"#.to_owned(), "no `op`"),
         (r#"{"op":"c","payload":null}"#.to_owned(), "no `source`"),
         (r#"{"op":7}"#.to_owned(), "not the JSON"),
         (r#"{"op":"c"}"#.to_owned(), "no `source`"),
@@ -65,47 +59,17 @@ fn poison_is_refused_with_a_reason() {
         (envelope(r#""c""#, "null", r#"{"id":"1"}"#), "not the JSON"),
         (envelope(r#""c""#, "null", r#"{"id":null}"#), "not the JSON"),
         (envelope(r#""c""#, "null", r#"{"id":1.5}"#), "not the JSON"),
-        (
-            envelope(r#""c""#, "null", r#"{"id":99999999999999999999}"#),
-            "not the JSON",
-        ),
-        (
-            envelope(r#""c""#, "null", r#"{"id":1,"duration_ms":"5"}"#),
-            "not the JSON",
-        ),
-        (
-            envelope(r#""c""#, "null", r#"{"id":1,"content_id":"x"}"#),
-            "`content_id`",
-        ),
-        (
-            envelope(r#""c""#, "null", r#"{"id":1,"content_id":7}"#),
-            "not the JSON",
-        ),
-        (
-            envelope(r#""c""#, "null", r#"{"id":1,"event_ts":"soon"}"#),
-            "`event_ts`",
-        ),
-        (
-            envelope(r#""c""#, "null", r#"{"id":1,"event_ts":"\ud800"}"#),
-            "not the JSON",
-        ),
+        (envelope(r#""c""#, "null", r#"{"id":99999999999999999999}"#), "not the JSON"),
+        (envelope(r#""c""#, "null", r#"{"id":1,"duration_ms":"5"}"#), "not the JSON"),
+        (envelope(r#""c""#, "null", r#"{"id":1,"content_id":"x"}"#), "`content_id`"),
+        (envelope(r#""c""#, "null", r#"{"id":1,"content_id":7}"#), "not the JSON"),
+        (envelope(r#""c""#, "null", r#"{"id":1,"event_ts":"soon"}"#), "`event_ts`"),
+        (envelope(r#""c""#, "null", r#"{"id":1,"event_ts":"\ud800"}"#), "not the JSON"),
         (envelope(r#""\ud800""#, "null", row), "not the JSON"),
-        (
-            envelope(r#""c""#, "null", row).replace(r#""lsn":1"#, r#""lsn":-1"#),
-            "not the JSON",
-        ),
-        (
-            envelope(r#""c""#, "null", row).replace(r#""lsn":1"#, r#""lsn":null"#),
-            "source.lsn",
-        ),
-        (
-            envelope(r#""c""#, "null", row).replace(r#""txId":2"#, r#""x":2"#),
-            "source.txId",
-        ),
-        (
-            envelope(r#""c""#, "null", row).replace(r#""ts_ms":3"#, r#""ts_ms":"3""#),
-            "not the JSON",
-        ),
+        (envelope(r#""c""#, "null", row).replace(r#""lsn":1"#, r#""lsn":-1"#), "not the JSON"),
+        (envelope(r#""c""#, "null", row).replace(r#""lsn":1"#, r#""lsn":null"#), "source.lsn"),
+        (envelope(r#""c""#, "null", row).replace(r#""txId":2"#, r#""x":2"#), "source.txId"),
+        (envelope(r#""c""#, "null", row).replace(r#""ts_ms":3"#, r#""ts_ms":"3""#), "not the JSON"),
     ];
     for (value, reason) in table {
         let refused = refusal(value.as_bytes());
@@ -115,17 +79,13 @@ fn poison_is_refused_with_a_reason() {
 
 #[test]
 fn a_null_payload_is_a_tombstone() {
-    assert_eq!(
-        decoded(Some(r#"{"schema":null,"payload":null}"#)),
-        json!("tombstone")
-    );
+    assert_eq!(decoded(Some(r#"{"schema":null,"payload":null}"#)), json!("tombstone"));
 }
 
 #[test]
 fn poison_of_any_size_and_of_any_bytes_is_refused() {
-    let garbage: Vec<u8> = (0..5_000_000u32)
-        .map(|i| (i.wrapping_mul(2_654_435_761) >> 24).to_le_bytes()[0])
-        .collect();
+    let garbage: Vec<u8> =
+        (0..5_000_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24).to_le_bytes()[0]).collect();
     refusal(&garbage);
     refusal(&[b"{\"op\":\"".as_slice(), &garbage].concat());
     refusal("x".repeat(5_000_000).as_bytes());
@@ -171,10 +131,7 @@ fn a_message_that_is_cut_off_anywhere_is_refused() {
 
 /// One change of a message's bytes: put in place of, before, or taken away.
 fn mutation() -> impl Strategy<Value = (usize, u8, u8)> {
-    let byte = prop_oneof![
-        any::<u8>(),
-        proptest::sample::select(b"{}[]\",:\\0-1eEtfnu \n".to_vec())
-    ];
+    let byte = prop_oneof![any::<u8>(), proptest::sample::select(b"{}[]\",:\\0-1eEtfnu \n".to_vec())];
     (any::<usize>(), 0u8..3, byte)
 }
 

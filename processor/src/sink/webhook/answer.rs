@@ -33,11 +33,7 @@ pub(super) fn rejected(body: &[u8], batch: &Events) -> Vec<(usize, String)> {
         let places = places(&event, &by_id, batch.len());
         if places.is_empty() {
             let event_id = printable(&event.event_id);
-            warn!(
-                event_id,
-                index = event.index,
-                "the receiver rejects an event that was not sent: ignored"
-            );
+            warn!(event_id, index = event.index, "the receiver rejects an event that was not sent: ignored");
         }
         let reason = reason(&event);
         rejected.extend(places.into_iter().map(|place| (place, reason.clone())));

@@ -27,12 +27,7 @@ struct Mark {
 impl Events {
     /// An empty batch that is full at either limit.
     pub(super) fn new(max_events: usize, max_body_bytes: usize) -> Self {
-        Self {
-            max_events,
-            max_body_bytes,
-            json: Vec::new(),
-            marks: Vec::new(),
-        }
+        Self { max_events, max_body_bytes, json: Vec::new(), marks: Vec::new() }
     }
 
     /// The body to post; the same bytes whenever this batch is sent.
@@ -65,10 +60,7 @@ impl Batch for Events {
             self.json.truncate(before);
             return Err(refusal);
         }
-        self.marks.push(Mark {
-            id: event.change.event_id,
-            end: self.json.len(),
-        });
+        self.marks.push(Mark { id: event.change.event_id, end: self.json.len() });
         Ok(())
     }
 
@@ -87,16 +79,9 @@ impl Batch for Events {
     fn split_off(&mut self, at: usize) -> Self {
         let mut rest = Self::new(self.max_events, self.max_body_bytes);
         let keep = at.min(self.marks.len());
-        let end = keep
-            .checked_sub(1)
-            .and_then(|last| self.marks.get(last))
-            .map_or(0, |mark| mark.end);
+        let end = keep.checked_sub(1).and_then(|last| self.marks.get(last)).map_or(0, |mark| mark.end);
         // Nothing is kept before the first event; otherwise a comma stands between the two halves.
-        let start = if keep == 0 {
-            0
-        } else {
-            end.saturating_add(1).min(self.json.len())
-        };
+        let start = if keep == 0 { 0 } else { end.saturating_add(1).min(self.json.len()) };
         rest.json = self.json.split_off(start);
         self.json.truncate(end);
         rest.marks = self.marks.split_off(keep);

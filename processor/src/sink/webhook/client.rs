@@ -65,12 +65,7 @@ impl Client {
             http = http.dns_resolver(Arc::new(PublicOnly));
         }
         let http = http.build().map_err(SettingsError::Client)?;
-        Ok(Self {
-            http,
-            target: settings.url,
-            secrets: settings.secrets,
-            timeout: settings.timeout,
-        })
+        Ok(Self { http, target: settings.url, secrets: settings.secrets, timeout: settings.timeout })
     }
 
     /// Where it posts to.
@@ -102,16 +97,9 @@ impl Client {
             .await
             .map_err(unanswered)?;
         let status = response.status();
-        let retry_after = response
-            .headers()
-            .get(RETRY_AFTER)
-            .and_then(|value| value.to_str().ok());
+        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let retry_after = retry_after.and_then(|value| parse_retry_after(value, unix_seconds()));
-        let most = if status.is_success() {
-            answer_bytes
-        } else {
-            FAILURE_BYTES
-        };
+        let most = if status.is_success() { answer_bytes } else { FAILURE_BYTES };
         let (body, cut) = match read(response, most).await {
             Ok(read) => read,
             // The list of rejected events may be in what is missing: nothing is known until it is sent again.
@@ -119,12 +107,7 @@ impl Client {
             // The status says it all; its body would have been for people.
             Err(_) => (Vec::new(), true),
         };
-        Ok(Reply {
-            status,
-            retry_after,
-            body,
-            cut,
-        })
+        Ok(Reply { status, retry_after, body, cut })
     }
 }
 
@@ -143,8 +126,5 @@ async fn read(mut response: Response, most: usize) -> Result<(Vec<u8>, bool), re
 
 /// The clock of this machine, taken anew for each try: receivers refuse old signatures.
 fn unix_seconds() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs()
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

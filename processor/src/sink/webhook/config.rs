@@ -54,11 +54,7 @@ impl Settings {
         }
         for (name, value, most) in [
             ("max_events", self.max_events, webhook_protocol::MAX_EVENTS),
-            (
-                "max_body_bytes",
-                self.max_body_bytes,
-                webhook_protocol::MAX_BODY_BYTES,
-            ),
+            ("max_body_bytes", self.max_body_bytes, webhook_protocol::MAX_BODY_BYTES),
         ] {
             if value > most {
                 return Err(SettingsError::TooMuch { name, value, most });

@@ -18,14 +18,9 @@ use webhook_protocol::{fields, format_instant};
 /// The event can't be delivered by its own values.
 pub(super) fn encode(out: &mut Vec<u8>, event: &Event<'_>) -> Result<(), Refusal> {
     let refuse = |reason: String| Refusal { reason };
-    let row = event
-        .change
-        .row()
-        .ok_or_else(|| refuse("the change holds no row".to_owned()))?;
+    let row = event.change.row().ok_or_else(|| refuse("the change holds no row".to_owned()))?;
     if let Some(duration_ms) = row.duration_ms.filter(|ms| *ms < 0) {
-        return Err(refuse(format!(
-            "the duration is negative (`duration_ms` is {duration_ms})"
-        )));
+        return Err(refuse(format!("the duration is negative (`duration_ms` is {duration_ms})")));
     }
     write_event(out, event, row).map_err(|error| refuse(format!("the row can't be written as JSON: {error}")))
 }
@@ -47,11 +42,7 @@ fn write_event(out: &mut Vec<u8>, event: &Event<'_>, row: &EngagementRow<'_>) ->
     write!(out, r#","{}":"#, fields::CONTENT_TYPE)?;
     serde_json::to_writer(&mut *out, &content.map(|content| &content.content_type))?;
     number(out, fields::LENGTH_SECONDS, length_seconds)?;
-    number(
-        out,
-        fields::CONTENT_VERSION,
-        content.and_then(|content| content.version),
-    )?;
+    number(out, fields::CONTENT_VERSION, content.and_then(|content| content.version))?;
     number(out, fields::ENGAGEMENT_SECONDS, engagement.seconds)?;
     number(out, fields::ENGAGEMENT_PCT, engagement.pct)?;
     let committed_at = format_instant(change.source.committed_us);
@@ -81,13 +72,7 @@ fn write_columns(out: &mut Vec<u8>, row: &EngagementRow<'_>) -> io::Result<()> {
 
 /// What stands between the braces of an object.
 fn inside(object: &str) -> Option<&str> {
-    Some(
-        object
-            .trim_ascii()
-            .strip_prefix('{')?
-            .strip_suffix('}')?
-            .trim_ascii(),
-    )
+    Some(object.trim_ascii().strip_prefix('{')?.strip_suffix('}')?.trim_ascii())
 }
 
 /// The rare row with a column that is named like a computed field: that column travels as `row_<name>`.

@@ -31,10 +31,7 @@ pub(super) fn classify(status: u16, retry_after: Option<Duration>) -> Outcome {
         400 | 422 => failed(Class::Refused),
         413 => failed(Class::TooLarge),
         408 | 425 | 429 | 500..=599 => failed(Class::Retry { after: retry_after }),
-        _ => Outcome::Failed {
-            class: Class::Pause,
-            remedy: Some(remedy(status)),
-        },
+        _ => Outcome::Failed { class: Class::Pause, remedy: Some(remedy(status)) },
     }
 }
 
@@ -63,12 +60,7 @@ pub(super) fn answered(
     let said = printable(&String::from_utf8_lossy(said));
     let colon = if said.is_empty() { "" } else { ": " };
     let message = format!("{target} answered {status}{colon}{said}");
-    SinkError {
-        class,
-        message,
-        remedy,
-        source: None,
-    }
+    SinkError { class, message, remedy, source: None }
 }
 
 /// The error for a request without an answer.
@@ -92,17 +84,8 @@ pub(super) fn unanswered(target: &Target, timeout: Duration, error: reqwest::Err
         format!("the connection to {target} broke before the answer was there")
     };
     // A request that can't even be built will not be better next time.
-    let class = if error.is_builder() {
-        Class::Pause
-    } else {
-        Class::Retry { after: None }
-    };
-    SinkError {
-        class,
-        message: what,
-        remedy: None,
-        source: Some(Box::new(error)),
-    }
+    let class = if error.is_builder() { Class::Pause } else { Class::Retry { after: None } };
+    SinkError { class, message: what, remedy: None, source: Some(Box::new(error)) }
 }
 
 /// The cause of type `T` within an error, however deep.
@@ -118,10 +101,7 @@ pub(super) fn printable(text: &str) -> String {
     /// Enough to recognise an error page by.
     const MOST_CHARS: usize = 200;
     let mut line = String::new();
-    for word in text
-        .split(|c: char| c.is_whitespace() || c.is_control())
-        .filter(|word| !word.is_empty())
-    {
+    for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()) {
         if !line.is_empty() {
             line.push(' ');
         }
@@ -143,18 +123,15 @@ pub(super) fn parse_retry_after(value: &str, now_s: u64) -> Option<Duration> {
         // More digits than fit are a very long time.
         value.parse().unwrap_or(u64::MAX)
     } else {
-        u64::try_from(parse_http_date(value)?)
-            .unwrap_or(0)
-            .saturating_sub(now_s)
+        u64::try_from(parse_http_date(value)?).unwrap_or(0).saturating_sub(now_s)
     };
     Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
 }
 
 /// Unix seconds of `Sun, 06 Nov 1994 08:49:37 GMT`, the only form that RFC 9110 lets a server write.
 fn parse_http_date(text: &str) -> Option<i64> {
-    const MONTHS: [&str; 12] = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let (_weekday, date) = text.strip_suffix(" GMT")?.split_once(", ")?;
     let mut parts = date.split(' ');
     let mut next = || parts.next();

@@ -38,11 +38,7 @@ impl Webhook {
     pub fn new(settings: Settings) -> Result<Self, SettingsError> {
         settings.check()?;
         let (max_events, max_body_bytes) = (settings.max_events, settings.max_body_bytes);
-        Ok(Self {
-            client: Client::new(settings)?,
-            max_events,
-            max_body_bytes,
-        })
+        Ok(Self { client: Client::new(settings)?, max_events, max_body_bytes })
     }
 }
 
@@ -67,21 +63,12 @@ impl Sink for Webhook {
             return Ok(Written::Durable { rejected: Vec::new() });
         }
         let answer_bytes = answer::most_bytes(batch.len());
-        let reply = self
-            .client
-            .post(&batch.name(), batch.body(), answer_bytes)
-            .await?;
+        let reply = self.client.post(&batch.name(), batch.body(), answer_bytes).await?;
         match classify(reply.status.as_u16(), reply.retry_after) {
-            Outcome::Accepted => Ok(Written::Durable {
-                rejected: self.rejected(&reply, batch),
-            }),
-            Outcome::Failed { class, remedy } => Err(answered(
-                self.client.target(),
-                reply.status.as_u16(),
-                &reply.body,
-                class,
-                remedy,
-            )),
+            Outcome::Accepted => Ok(Written::Durable { rejected: self.rejected(&reply, batch) }),
+            Outcome::Failed { class, remedy } => {
+                Err(answered(self.client.target(), reply.status.as_u16(), &reply.body, class, remedy))
+            }
         }
     }
 }

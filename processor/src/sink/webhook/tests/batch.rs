@@ -33,11 +33,7 @@ fn bodies_of_like_events_stay_below_the_limit_and_near_it() {
 #[test]
 fn an_event_larger_than_a_body_should_be_still_goes_alone() {
     let mut batch = Events::new(1000, 1024);
-    let large = message(
-        "c",
-        "null",
-        &format!(r#"{{"id":1,"device":"{}"}}"#, "x".repeat(5000)),
-    );
+    let large = message("c", "null", &format!(r#"{{"id":1,"device":"{}"}}"#, "x".repeat(5000)));
     push(&mut batch, &large, None).expect("deliverable");
     assert!(batch.is_full());
     assert_eq!(ids_of(&batch.body()).len(), 1);
@@ -49,10 +45,7 @@ fn a_refused_event_leaves_the_batch_as_it_was() {
     let before = (batch.body(), batch.len());
     let negative = message("c", "null", r#"{"id":9,"duration_ms":-1}"#);
     let refusal = push(&mut batch, &negative, None).expect_err("a refusal");
-    assert!(
-        refusal.reason.contains("negative") && refusal.reason.contains("-1"),
-        "{refusal}"
-    );
+    assert!(refusal.reason.contains("negative") && refusal.reason.contains("-1"), "{refusal}");
     assert_eq!((batch.body(), batch.len()), before);
     push(&mut batch, &insert(2), None).expect("deliverable");
     assert_eq!(batch.body(), inserts(0..3).body());

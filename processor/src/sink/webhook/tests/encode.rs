@@ -15,18 +15,12 @@ fn event_of(message: &str, content: Option<&Content>) -> String {
     let mut batch = Events::new(10, 1024);
     push(&mut batch, message, content).expect("deliverable");
     let body = String::from_utf8(batch.body()).expect("text");
-    let event = body
-        .strip_prefix(r#"{"events":["#)
-        .and_then(|rest| rest.strip_suffix("]}"));
+    let event = body.strip_prefix(r#"{"events":["#).and_then(|rest| rest.strip_suffix("]}"));
     event.expect("the frame of a body").to_owned()
 }
 
 fn content(content_type: Option<&str>, length_seconds: Option<i64>, version: Option<u64>) -> Content {
-    Content {
-        content_type: content_type.map(Into::into),
-        length_seconds,
-        version,
-    }
+    Content { content_type: content_type.map(Into::into), length_seconds, version }
 }
 
 #[test]
@@ -49,36 +43,19 @@ fn what_is_unknown_is_null() {
     let computed = |row: &str, content: Option<&Content>| {
         let event: Value =
             serde_json::from_str(&event_of(&message("r", "null", row), content)).expect("JSON");
-        let names = [
-            "content_type",
-            "length_seconds",
-            "content_version",
-            "engagement_seconds",
-            "engagement_pct",
-        ];
+        let names =
+            ["content_type", "length_seconds", "content_version", "engagement_seconds", "engagement_pct"];
         names.map(|name| event.get(name).expect("there").clone())
     };
     let (none, played) = (r#"{"id":1,"duration_ms":null}"#, r#"{"id":1,"duration_ms":1500}"#);
     assert_eq!(json!(computed(none, None)), json!([null, null, null, null, null]));
-    assert_eq!(
-        json!(computed(played, None)),
-        json!([null, null, null, 1.5, null])
-    );
+    assert_eq!(json!(computed(played, None)), json!([null, null, null, 1.5, null]));
     let empty = content(Some("video"), Some(0), None);
-    assert_eq!(
-        json!(computed(played, Some(&empty))),
-        json!(["video", 0, null, 1.5, null])
-    );
+    assert_eq!(json!(computed(played, Some(&empty))), json!(["video", 0, null, 1.5, null]));
     let newsletter = content(Some("newsletter"), None, Some(9));
-    assert_eq!(
-        json!(computed(played, Some(&newsletter))),
-        json!(["newsletter", null, 9, 1.5, null])
-    );
+    assert_eq!(json!(computed(played, Some(&newsletter))), json!(["newsletter", null, 9, 1.5, null]));
     let untyped = content(None, Some(3), Some(u64::MAX));
-    assert_eq!(
-        json!(computed(none, Some(&untyped))),
-        json!([null, 3, u64::MAX, null, null])
-    );
+    assert_eq!(json!(computed(none, Some(&untyped))), json!([null, 3, u64::MAX, null, null]));
 }
 
 #[test]
@@ -94,10 +71,7 @@ fn an_update_carries_the_row_after_and_a_delete_the_row_before() {
     let (before, after) = (r#"{"id":1,"duration_ms":1}"#, r#"{"id":1,"duration_ms":2000}"#);
     let parse = |text: String| serde_json::from_str::<Value>(&text).expect("JSON");
     let update = parse(event_of(&message("u", before, after), None));
-    assert_eq!(
-        (&update["op"], &update["duration_ms"]),
-        (&json!("u"), &json!(2000))
-    );
+    assert_eq!((&update["op"], &update["duration_ms"]), (&json!("u"), &json!(2000)));
     assert_eq!(update["engagement_seconds"], json!(2));
     let delete = parse(event_of(&message("d", before, "null"), None));
     assert_eq!((&delete["op"], &delete["duration_ms"]), (&json!("d"), &json!(1)));
@@ -118,11 +92,9 @@ fn a_negative_duration_counts_only_in_the_image_that_travels() {
 #[test]
 fn blanks_and_line_breaks_around_columns_do_no_harm() {
     let compact = event_of(&message("c", "null", r#"{"id":1,"x":[1, 2]}"#), None);
-    for row in [
-        "{ \"id\":1,\"x\":[1, 2] }",
-        "{\n\t\"id\":1,\"x\":[1, 2]\r\n}",
-        "  {\"id\":1,\"x\":[1, 2]}  \n",
-    ] {
+    for row in
+        ["{ \"id\":1,\"x\":[1, 2] }", "{\n\t\"id\":1,\"x\":[1, 2]\r\n}", "  {\"id\":1,\"x\":[1, 2]}  \n"]
+    {
         assert_eq!(event_of(&message("c", "null", row), None), compact, "{row:?}");
     }
 }

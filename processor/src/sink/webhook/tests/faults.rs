@@ -58,10 +58,7 @@ async fn take(socket: &mut TcpStream, headers_only: bool) {
         head.push(byte[0]);
     }
     let head = String::from_utf8_lossy(&head).to_lowercase();
-    let length = head
-        .split("content-length: ")
-        .nth(1)
-        .and_then(|rest| rest.split("\r\n").next());
+    let length = head.split("content-length: ").nth(1).and_then(|rest| rest.split("\r\n").next());
     let length = length.and_then(|text| text.parse().ok()).expect("a length");
     if !headers_only {
         socket.read_exact(&mut vec![0; length]).await.expect("the body");
@@ -118,19 +115,13 @@ async fn what_is_no_http_is_tried_again() {
 async fn an_answer_without_end_is_not_read_to_the_end() {
     let begin = Instant::now();
     let server = Faulty::start(Fault::SayForEver("HTTP/1.1 200 OK\r\n\r\n")).await;
-    let written = write_to(&server.url, &inserts(0..2))
-        .await
-        .expect("an acceptance");
+    let written = write_to(&server.url, &inserts(0..2)).await.expect("an acceptance");
     assert_eq!(written, Written::Durable { rejected: Vec::new() });
     let server = Faulty::start(Fault::SayForEver("HTTP/1.1 500 No\r\n\r\n")).await;
     let error = failure(&server.url).await;
     assert_eq!(error.class, RETRY);
     assert!(error.message.chars().count() < 300, "{error}");
-    assert!(
-        begin.elapsed() < Duration::from_secs(4),
-        "no timeout was needed: {:?}",
-        begin.elapsed()
-    );
+    assert!(begin.elapsed() < Duration::from_secs(4), "no timeout was needed: {:?}", begin.elapsed());
 }
 
 #[tokio::test]
@@ -147,10 +138,7 @@ async fn a_body_that_is_refused_for_its_size_while_it_is_being_sent_is_too_large
 #[tokio::test]
 async fn nobody_there_is_tried_again() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let url = format!(
-        "http://me:hunter2@{}/",
-        listener.local_addr().expect("an address")
-    );
+    let url = format!("http://me:hunter2@{}/", listener.local_addr().expect("an address"));
     drop(listener);
     let error = failure(&url).await;
     assert_eq!(error.class, RETRY);
@@ -170,14 +158,10 @@ async fn a_server_without_tls_under_an_https_url_is_tried_again() {
 #[tokio::test]
 async fn a_slow_answer_is_a_timeout_though_the_request_was_taken() {
     let receiver = Receiver::slow(Duration::from_secs(60), |_| respond(200, "")).await;
-    let settings = Settings {
-        timeout: Duration::from_millis(300),
-        ..settings(&receiver.url())
-    };
+    let settings = Settings { timeout: Duration::from_millis(300), ..settings(&receiver.url()) };
     let begin = Instant::now();
-    let error = write(&mut Webhook::new(settings).expect("a sink"), &inserts(0..1))
-        .await
-        .expect_err("a failure");
+    let error =
+        write(&mut Webhook::new(settings).expect("a sink"), &inserts(0..1)).await.expect_err("a failure");
     assert_eq!(error.class, RETRY);
     assert!(error.message.contains("300ms"), "{error}");
     assert!(begin.elapsed() < Duration::from_secs(3));

@@ -24,11 +24,7 @@ pub fn message(op: &str, before: &str, after: &str) -> String {
 
 /// An insert of a row with this id.
 pub fn insert(id: usize) -> String {
-    message(
-        "c",
-        "null",
-        &format!(r#"{{"id":{id},"event_type":"play","duration_ms":8000,"device":"ios"}}"#),
-    )
+    message("c", "null", &format!(r#"{{"id":{id},"event_type":"play","duration_ms":8000,"device":"ios"}}"#))
 }
 
 /// Decodes and transforms a message and pushes it.
@@ -37,12 +33,7 @@ pub fn push(batch: &mut Events, message: &str, content: Option<&Content>) -> Res
         panic!("no change: {message}");
     };
     let change = transform(change).expect("an engagement event");
-    batch.push(&Event {
-        partition: 0,
-        offset: 0,
-        change: &change,
-        content,
-    })
+    batch.push(&Event { partition: 0, offset: 0, change: &change, content })
 }
 
 /// A batch of inserts.
@@ -58,17 +49,12 @@ pub fn inserts(ids: std::ops::Range<usize>) -> Events {
 pub fn ids_of(body: &[u8]) -> Vec<String> {
     let body: serde_json::Value = serde_json::from_slice(body).expect("a JSON body");
     let events = body["events"].as_array().expect("events");
-    events
-        .iter()
-        .map(|event| event["event_id"].as_str().expect("an id").to_owned())
-        .collect()
+    events.iter().map(|event| event["event_id"].as_str().expect("an id").to_owned()).collect()
 }
 
 /// Settings for a receiver in this process.
 pub fn settings(url: &str) -> Settings {
-    let secret = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"
-        .parse()
-        .expect("a secret");
+    let secret = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz".parse().expect("a secret");
     Settings {
         allow_private_targets: true,
         timeout: Duration::from_secs(5),
@@ -79,12 +65,7 @@ pub fn settings(url: &str) -> Settings {
 /// Writes a batch through a sink.
 pub async fn write(sink: &mut Webhook, batch: &Events) -> Result<Written, SinkError> {
     let (log, spans) = (LogId::new("c", "t"), Spans::default());
-    sink.write(Write {
-        log: &log,
-        spans: &spans,
-        batch,
-    })
-    .await
+    sink.write(Write { log: &log, spans: &spans, batch }).await
 }
 
 /// Writes a batch through a new sink.

@@ -43,16 +43,8 @@ fn fields_of(row: &str) -> Vec<(String, Value)> {
     };
     let change = transform(change).expect("an engagement event");
     let mut out = Vec::new();
-    encode(
-        &mut out,
-        &Event {
-            partition: 0,
-            offset: 0,
-            change: &change,
-            content: None,
-        },
-    )
-    .expect("deliverable");
+    encode(&mut out, &Event { partition: 0, offset: 0, change: &change, content: None })
+        .expect("deliverable");
     serde_json::from_slice::<Fields>(&out).expect("JSON").0
 }
 
@@ -81,10 +73,7 @@ fn a_null_in_it_changes_nothing() {
 
 #[test]
 fn the_other_name_is_never_one_that_is_taken() {
-    assert_eq!(
-        names_of(r#"{"id":1,"row_op":1,"op":2}"#),
-        ["id", "row_op", "row_row_op"]
-    );
+    assert_eq!(names_of(r#"{"id":1,"row_op":1,"op":2}"#), ["id", "row_op", "row_row_op"]);
     assert_eq!(
         names_of(r#"{"id":1,"op":2,"row_op":1,"row_row_op":3}"#),
         ["id", "row_row_row_op", "row_op", "row_row_op"]
@@ -116,28 +105,11 @@ fn a_table_without_columns_to_show_makes_an_event_all_the_same() {
             clashes: false,
         };
         let (event_id, after) = (uuid::Uuid::nil(), Some(row));
-        let change = Transformed {
-            event_id,
-            op: Op::Create,
-            source: source.clone(),
-            before: None,
-            after,
-        };
+        let change = Transformed { event_id, op: Op::Create, source: source.clone(), before: None, after };
         let mut out = Vec::new();
-        encode(
-            &mut out,
-            &Event {
-                partition: 0,
-                offset: 0,
-                change: &change,
-                content: None,
-            },
-        )
-        .expect("deliverable");
-        assert_eq!(
-            serde_json::from_slice::<Fields>(&out).expect("JSON").0.len(),
-            COMPUTED_FIELDS.len()
-        );
+        encode(&mut out, &Event { partition: 0, offset: 0, change: &change, content: None })
+            .expect("deliverable");
+        assert_eq!(serde_json::from_slice::<Fields>(&out).expect("JSON").0.len(), COMPUTED_FIELDS.len());
     }
 }
 
@@ -159,9 +131,7 @@ fn value() -> impl Strategy<Value = Value> {
         "\\PC{0,10}".prop_map(Value::from),
         "[{}\\[\\],:\" \n]{0,10}".prop_map(Value::from),
     ];
-    leaf.prop_recursive(3, 12, 3, |inner| {
-        proptest::collection::vec(inner, 0..3).prop_map(Value::from)
-    })
+    leaf.prop_recursive(3, 12, 3, |inner| proptest::collection::vec(inner, 0..3).prop_map(Value::from))
 }
 
 proptest! {

@@ -22,11 +22,7 @@ pub struct Request {
 
 impl Request {
     pub fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .expect("the header")
-            .to_str()
-            .expect("text")
+        self.headers.get(name).expect("the header").to_str().expect("text")
     }
 }
 
@@ -55,11 +51,7 @@ impl Receiver {
         delay: Duration,
         answer: impl Fn(&Request) -> Response + Send + Sync + 'static,
     ) -> Self {
-        let shared = Shared {
-            answer: Arc::new(answer),
-            delay,
-            requests: Arc::default(),
-        };
+        let shared = Shared { answer: Arc::new(answer), delay, requests: Arc::default() };
         let router = Router::new().fallback(receive).with_state(shared.clone());
         let router = router.layer(axum::extract::DefaultBodyLimit::disable());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -84,10 +76,7 @@ impl Receiver {
 }
 
 pub fn respond(status: u16, body: impl Into<axum::body::Body>) -> Response {
-    Response::builder()
-        .status(status)
-        .body(body.into())
-        .expect("a response")
+    Response::builder().status(status).body(body.into()).expect("a response")
 }
 
 async fn receive(
@@ -98,13 +87,7 @@ async fn receive(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let request = Request {
-        peer,
-        method: method.to_string(),
-        uri,
-        headers,
-        body,
-    };
+    let request = Request { peer, method: method.to_string(), uri, headers, body };
     shared.requests.lock().expect("no poison").push(request.clone());
     tokio::time::sleep(shared.delay).await;
     (shared.answer)(&request)

@@ -24,30 +24,18 @@ fn every_status_has_its_consequence() {
             (Outcome::Accepted, None) => {}
             (Outcome::Failed { class, remedy }, Some(expected)) => {
                 assert_eq!(class, expected, "{status}");
-                assert_eq!(
-                    remedy.is_some(),
-                    class == Class::Pause,
-                    "a pause needs a person, {status}"
-                );
+                assert_eq!(remedy.is_some(), class == Class::Pause, "a pause needs a person, {status}");
             }
             (got, _) => panic!("{status}: {got:?}"),
         }
     }
-    assert_eq!(
-        classify(503, None),
-        Outcome::Failed {
-            class: Class::Retry { after: None },
-            remedy: None
-        }
-    );
+    assert_eq!(classify(503, None), Outcome::Failed { class: Class::Retry { after: None }, remedy: None });
 }
 
 #[test]
 fn each_pause_that_has_a_cause_of_its_own_has_a_remedy_of_its_own() {
     let remedy = |status| match classify(status, None) {
-        Outcome::Failed {
-            remedy: Some(remedy), ..
-        } => remedy,
+        Outcome::Failed { remedy: Some(remedy), .. } => remedy,
         other => panic!("{status}: {other:?}"),
     };
     for (status, word) in [
@@ -100,10 +88,7 @@ fn retry_after_is_read_in_both_forms_and_bounded() {
 
 #[test]
 fn a_text_from_outside_is_one_short_printable_line() {
-    assert_eq!(
-        printable(" <h1>Bad\r\n\tGateway</h1>\u{0} \u{1b}[31mred "),
-        "<h1>Bad Gateway</h1> [31mred"
-    );
+    assert_eq!(printable(" <h1>Bad\r\n\tGateway</h1>\u{0} \u{1b}[31mred "), "<h1>Bad Gateway</h1> [31mred");
     assert_eq!(printable(""), "");
     let long = printable(&"ü".repeat(100_000));
     assert_eq!(long.chars().count(), 201);

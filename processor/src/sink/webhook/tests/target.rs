@@ -7,20 +7,12 @@ use std::time::Duration;
 
 #[test]
 fn a_url_never_shows_credentials_or_query() {
-    let target: Target = "http://me:hunter2@example.com:8000/hook?token=hunter2#x"
-        .parse()
-        .expect("a URL");
+    let target: Target = "http://me:hunter2@example.com:8000/hook?token=hunter2#x".parse().expect("a URL");
     assert_eq!(target.to_string(), "http://example.com:8000/hook");
     let sink = Webhook::new(settings("http://me:hunter2@example.com/hook?token=hunter2")).expect("a sink");
-    let (sink, settings) = (
-        format!("{sink:?}"),
-        format!("{:?}", settings("http://me:hunter2@example.com/")),
-    );
+    let (sink, settings) = (format!("{sink:?}"), format!("{:?}", settings("http://me:hunter2@example.com/")));
     assert!(!sink.contains("hunter2"), "{sink}");
-    assert!(
-        !settings.contains("hunter2") && settings.contains("redacted"),
-        "{settings}"
-    );
+    assert!(!settings.contains("hunter2") && settings.contains("redacted"), "{settings}");
     let error = "http://me:hunter2@:x/".parse::<Target>().expect_err("no URL");
     assert!(!error.to_string().contains("hunter2"), "{error}");
 }
@@ -28,16 +20,10 @@ fn a_url_never_shows_credentials_or_query() {
 #[test]
 fn only_http_and_https_are_webhooks() {
     for url in ["ftp://a/", "file:///etc/passwd", "unix:/x"] {
-        assert!(
-            matches!(url.parse::<Target>(), Err(TargetError::Scheme(_))),
-            "{url}"
-        );
+        assert!(matches!(url.parse::<Target>(), Err(TargetError::Scheme(_))), "{url}");
     }
     for url in ["", "example.com/hook", "http://", "http://a b/", "/hook"] {
-        assert!(
-            matches!(url.parse::<Target>(), Err(TargetError::Syntax(_))),
-            "{url}"
-        );
+        assert!(matches!(url.parse::<Target>(), Err(TargetError::Syntax(_))), "{url}");
     }
     for url in ["http://a/", "https://a", " https://[2606:4700::1111]:1/x "] {
         assert!(url.parse::<Target>().is_ok(), "{url}");
@@ -49,48 +35,12 @@ fn settings_that_cannot_work_are_refused() {
     let good = || settings("http://example.com/");
     let refused = |settings: Settings| Webhook::new(settings).expect_err("refused").to_string();
     assert!(Webhook::new(good()).is_ok());
-    assert!(
-        refused(Settings {
-            secrets: Vec::new(),
-            ..good()
-        })
-        .contains("secret")
-    );
-    assert!(
-        refused(Settings {
-            timeout: Duration::ZERO,
-            ..good()
-        })
-        .contains("timeout")
-    );
-    assert!(
-        refused(Settings {
-            max_events: 0,
-            ..good()
-        })
-        .contains("max_events")
-    );
-    assert!(
-        refused(Settings {
-            max_events: 10_001,
-            ..good()
-        })
-        .contains("10000")
-    );
-    assert!(
-        refused(Settings {
-            max_body_bytes: 0,
-            ..good()
-        })
-        .contains("max_body_bytes")
-    );
-    assert!(
-        refused(Settings {
-            max_body_bytes: usize::MAX,
-            ..good()
-        })
-        .contains("max_body_bytes")
-    );
+    assert!(refused(Settings { secrets: Vec::new(), ..good() }).contains("secret"));
+    assert!(refused(Settings { timeout: Duration::ZERO, ..good() }).contains("timeout"));
+    assert!(refused(Settings { max_events: 0, ..good() }).contains("max_events"));
+    assert!(refused(Settings { max_events: 10_001, ..good() }).contains("10000"));
+    assert!(refused(Settings { max_body_bytes: 0, ..good() }).contains("max_body_bytes"));
+    assert!(refused(Settings { max_body_bytes: usize::MAX, ..good() }).contains("max_body_bytes"));
 }
 
 #[test]
@@ -104,15 +54,9 @@ fn a_private_address_in_the_url_is_refused_unless_allowed() {
         "http://0x7f.1/",
         "http://[::ffff:192.168.0.1]/",
     ] {
-        let forbidden = Settings {
-            allow_private_targets: false,
-            ..settings(url)
-        };
+        let forbidden = Settings { allow_private_targets: false, ..settings(url) };
         let error = Webhook::new(forbidden).expect_err(url);
-        assert!(
-            matches!(error, SettingsError::Target(TargetError::Private(_))),
-            "{url}: {error}"
-        );
+        assert!(matches!(error, SettingsError::Target(TargetError::Private(_))), "{url}: {error}");
         assert!(error.to_string().contains("allow_private_targets"), "{error}");
         assert!(Webhook::new(settings(url)).is_ok(), "{url}");
     }
