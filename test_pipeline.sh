@@ -208,13 +208,13 @@ logs=$ROOT/$logs
 
 if [[ -n $attach ]]; then
     [[ -r .state/default/env ]] || die "there is nothing to attach to" "start it: ./quick_start.sh"
-    step build cargo build --release -p e2e
+    step build cargo build --release --workspace --bins # the same artefacts as those of quick_start.sh
     scenarios "$ROOT/.state/default" --attach
     exit
 fi
 
 command -v cargo >/dev/null || die "there is no Rust toolchain on the path" "see https://rustup.rs"
-step packages stack/stack install --yes
+step packages stack/stack install --for-tests --yes
 
 if wants_scenarios; then
     state=$(mktemp -d .state/test.XXXXXX)

@@ -15,7 +15,7 @@ missing_packages() {
     while read -r command package purpose; do
         if [[ $command == '#'* || -z $command ]] || have_command "$command"; then continue; fi
         printf '%s\t%s\t%s\n' "$command" "$package" "$purpose"
-    done <"$ROOT/stack/packages"
+    done < <(cat "$ROOT/stack/packages" ${FOR_TESTS:+"$ROOT/stack/packages.tests"})
 }
 
 have_command() {
@@ -38,9 +38,10 @@ offered() {
     printf '%s' "${1%%|*}"
 }
 
-# install_packages [--yes]
+# install_packages [--for-tests] [--yes]
 install_packages() {
     local missing command package purpose
+    if [[ ${1:-} == --for-tests ]]; then FOR_TESTS=yes && shift; fi
     missing=$(missing_packages)
     if [[ -n $missing ]]; then
         say "missing:"

@@ -276,7 +276,7 @@ impl Reader {
         if partitions.is_empty() {
             self.forget();
         } else {
-            self.waits("finding out where to begin".to_owned());
+            self.health.set(State::Waiting { why: "finding out where to begin".to_owned() });
             self.phase = Phase::Finding { partitions, log: None, held: None, not_before: Instant::now() };
         }
     }
