@@ -68,7 +68,9 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: &Arguments, report: &mut Report) -> Result<()> {
-    let stack = harness::Stack::open(arguments.root.clone(), arguments.state.clone(), arguments.binaries.clone()).await?;
+    let stack =
+        harness::Stack::open(arguments.root.clone(), arguments.state.clone(), arguments.binaries.clone())
+            .await?;
     let run = Run { stack: Arc::new(stack), folder: &arguments.folder, only: &arguments.only };
     run.known(arguments.attach)?;
     run.attached(arguments.attach, report).await?;

@@ -53,7 +53,11 @@ impl Report {
 
 fn show_logs(folder: &Path) {
     let Ok(files) = std::fs::read_dir(folder) else { return };
-    for path in files.flatten().map(|file| file.path()).filter(|path| path.extension().is_some_and(|end| end == "log")) {
+    for path in files
+        .flatten()
+        .map(|file| file.path())
+        .filter(|path| path.extension().is_some_and(|end| end == "log"))
+    {
         let Ok(text) = std::fs::read(&path) else { continue };
         let text = String::from_utf8_lossy(&text);
         let lines: Vec<_> = text.lines().collect();

@@ -41,6 +41,9 @@ pub const COMPLETE: Duration = Duration::from_secs(90);
 impl Bench {
     /// A bench on a stack that is emptied first: table, topic, Redis. No processor may run.
     pub async fn new(stack: &Arc<Stack>, folder: PathBuf, name: &str) -> Result<Self> {
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder).with_context(|| format!("cannot empty {}", folder.display()))?;
+        }
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let kafka = Kafka::new(stack.get("KAFKA_BROKERS")?);
         let bench = Self {
@@ -147,7 +150,8 @@ impl Bench {
         let actual = self.redis.board(plan.key()?).await?;
         check::no_differences("Redis and SQL", &effects::board_differences(&actual, &expected))?;
         let stats = self.each_row_once(receiver).await?;
-        measured.add(format!("{rows} rows once at the receiver, {} contents in Redis to the ms", actual.len()));
+        measured
+            .add(format!("{rows} rows once at the receiver, {} contents in Redis to the ms", actual.len()));
         if stats.duplicates > 0 {
             measured.add(format!("{} repeats refused", stats.duplicates));
         }
@@ -162,7 +166,8 @@ impl Bench {
         check::equal("events listed and counted", i64::try_from(events.len())?, stats.total_events)?;
         let ids: BTreeSet<_> = events.iter().map(|event| event.event_id.as_str()).collect();
         check::equal("distinct event ids", ids.len(), events.len())?;
-        let other: Vec<_> = events.iter().filter(|event| event.op != "c").map(|event| event.json.clone()).collect();
+        let other: Vec<_> =
+            events.iter().filter(|event| event.op != "c").map(|event| event.json.clone()).collect();
         check::no_differences("events that are no inserts", &other)?;
         check::no_differences("rows at the receiver and in the table", &id_differences(&events, &expected))?;
         check::equal("events at the receiver", events.len(), expected.len())?;

@@ -110,7 +110,8 @@ pipelines:
     /// Writes the file for the instance `name` into `folder`.
     pub fn write(&self, stack: &Stack, folder: &Path, name: &str, admin: &str) -> Result<PathBuf> {
         let path = folder.join(format!("{name}.yaml"));
-        std::fs::write(&path, self.yaml(stack, admin)?).with_context(|| format!("cannot write {}", path.display()))?;
+        std::fs::write(&path, self.yaml(stack, admin)?)
+            .with_context(|| format!("cannot write {}", path.display()))?;
         Ok(path)
     }
 }

@@ -17,7 +17,8 @@ pub type Arguments<'a> = &'a [&'a (dyn ToSql + Sync)];
 impl Db {
     /// Connects.
     pub async fn connect(url: &str) -> Result<Self> {
-        let (client, connection) = tokio_postgres::connect(url, NoTls).await.context("cannot connect to Postgres")?;
+        let (client, connection) =
+            tokio_postgres::connect(url, NoTls).await.context("cannot connect to Postgres")?;
         tokio::spawn(connection);
         client.batch_execute("SET client_min_messages = warning").await?;
         Ok(Self { client })
@@ -67,7 +68,12 @@ impl Db {
     }
 
     /// Inserts a content and gives its id.
-    pub async fn insert_content(&self, slug: &str, kind: &str, length_seconds: Option<i32>) -> Result<String> {
+    pub async fn insert_content(
+        &self,
+        slug: &str,
+        kind: &str,
+        length_seconds: Option<i32>,
+    ) -> Result<String> {
         if !slug.starts_with(CONTENT_PREFIX) {
             bail!("the slug {slug} does not begin with {CONTENT_PREFIX}, so nobody would take it away again");
         }

@@ -26,7 +26,9 @@ pub fn board_differences(actual: &Board, expected: &Board) -> Vec<String> {
     for (member, ms) in expected {
         match actual.get(member) {
             Some(has) if has == ms => {}
-            Some(has) => differences.push(format!("{member}: {ms} ms expected, {has} ms in Redis ({:+})", has - ms)),
+            Some(has) => {
+                differences.push(format!("{member}: {ms} ms expected, {has} ms in Redis ({:+})", has - ms))
+            }
             None => differences.push(format!("{member}: {ms} ms expected, not in Redis")),
         }
     }

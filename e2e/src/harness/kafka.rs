@@ -132,7 +132,8 @@ impl Kafka {
             for (key, value) in &record.headers {
                 headers = headers.insert(Header { key, value: value.as_ref() });
             }
-            let mut message: FutureRecord<'_, Vec<u8>, Vec<u8>> = FutureRecord::to(topic).partition(partition);
+            let mut message: FutureRecord<'_, Vec<u8>, Vec<u8>> =
+                FutureRecord::to(topic).partition(partition);
             message.key = record.key.as_ref();
             message.payload = record.value.as_ref();
             let sent = producer.send(message.headers(headers), TIMEOUT).await;
@@ -191,7 +192,12 @@ impl Kafka {
                 return Ok(Look::Seen(()));
             }
             let instead = format!("{} other records have come", records.len());
-            from = self.ends(EVENTS).await?.into_iter().map(|(partition, end)| (partition, end - BACK)).collect();
+            from = self
+                .ends(EVENTS)
+                .await?
+                .into_iter()
+                .map(|(partition, end)| (partition, end - BACK))
+                .collect();
             Ok(Look::NotYet(instead))
         })
         .await

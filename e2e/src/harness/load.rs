@@ -35,7 +35,8 @@ impl Load {
     /// Starts it.
     pub async fn start(bench: &Bench, amount: Amount) -> Result<Self> {
         let (rate, rows) = (amount.rate.to_string(), amount.rows.to_string());
-        let generator = bench.deltafan("generate", &["generate", "--rate", &rate, "--rows", &rows]).start()?;
+        let generator =
+            bench.deltafan("generate", &["generate", "--rate", &rate, "--rows", &rows]).start()?;
         let db = Db::connect(bench.stack.get("POSTGRES_URL")?).await?;
         let contents = db.texts("SELECT id::text FROM content ORDER BY id", &[]).await?;
         let copies = tokio::spawn(copy_often(db, contents, amount));
@@ -67,7 +68,8 @@ async fn copy_often(db: Db, contents: Vec<String>, amount: Amount) -> Result<u64
 }
 
 /// The statement for [`lines`].
-pub const COPY: &str = "COPY engagement_events (content_id, user_id, event_type, duration_ms, device) FROM STDIN";
+pub const COPY: &str =
+    "COPY engagement_events (content_id, user_id, event_type, duration_ms, device) FROM STDIN";
 
 /// `count` rows of `device` in Postgres' text format.
 pub fn lines(contents: &[String], count: u32, device: &str) -> String {

@@ -26,7 +26,8 @@ impl Metrics {
         let fits = |sample: &&Sample| {
             sample.name == name && wanted.iter().all(|label| sample.labels.split(',').any(|has| has == label))
         };
-        self.0.iter().filter(fits).map(|sample| sample.value).sum()
+        // Not `sum`: that of no floats is -0.
+        self.0.iter().filter(fits).fold(0.0, |sum, sample| sum + sample.value)
     }
 }
 
@@ -50,7 +51,10 @@ mod tests {
                     a{p=\"x\",sink=\"webhook\"} 5\nb 7\n";
         let metrics = Metrics::parse(text).unwrap_or_default();
         let sum = |labels: &[(&str, &str)]| metrics.sum("a", labels).to_string();
-        assert_eq!((sum(&[("sink", "redis")]), sum(&[("sink", "redis"), ("p", "y")])), ("7".into(), "4".into()));
+        assert_eq!(
+            (sum(&[("sink", "redis")]), sum(&[("sink", "redis"), ("p", "y")])),
+            ("7".into(), "4".into())
+        );
         assert_eq!((sum(&[]), sum(&[("sink", "redi")])), ("12".into(), "0".into()));
     }
 }

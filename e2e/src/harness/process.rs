@@ -1,16 +1,18 @@
 //! Child processes: started with their output in a file, killed, frozen, asked to stop, started again.
 //!
-//! A child dies with the harness (`kill_on_drop`), and is signalled only while it is ours and not yet reaped, so that a
-//! signal never reaches a stranger.
+//! A child dies when its [`Process`] is dropped, and is signalled only while it is ours and not yet reaped, so that a signal
+//! never reaches a stranger.
 
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::path::PathBuf;
-use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
-use tokio::process::{Child, Command};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// How often the end of a process is looked for.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// How to start a process.
 #[derive(Debug, Clone)]
@@ -63,7 +65,6 @@ impl Recipe {
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(also)
-            .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("cannot start {} ({})", self.name, self.program.display()))
     }
@@ -76,11 +77,13 @@ impl Process {
     }
 
     /// SIGKILL, and waits until it is gone. It must have been running.
-    pub async fn kill(&mut self) -> Result<()> {
+    pub fn kill(&mut self) -> Result<()> {
         if !self.runs() {
             bail!("{} is not running, so there is nothing to kill", self.recipe.name);
         }
-        self.child.kill().await.with_context(|| format!("cannot kill {}", self.recipe.name))
+        self.child.kill().with_context(|| format!("cannot kill {}", self.recipe.name))?;
+        self.child.wait()?;
+        Ok(())
     }
 
     /// Starts it again, once it has ended.
@@ -94,44 +97,42 @@ impl Process {
 
     /// SIGTERM, and waits until it has ended.
     pub async fn terminate(&mut self, within: Duration) -> Result<ExitStatus> {
-        self.signal("TERM").await?;
+        if !self.runs() {
+            bail!("{} is not running, so it can't be asked to end", self.recipe.name);
+        }
+        let sent = Command::new("sh").arg("-c").arg(format!("kill -TERM {}", self.child.id())).status()?;
+        if !sent.success() {
+            bail!("SIGTERM did not reach {}", self.recipe.name);
+        }
         self.ended(within).await
-    }
-
-    /// SIGSTOP: it stands still and keeps its connections.
-    pub async fn freeze(&mut self) -> Result<()> {
-        self.signal("STOP").await
-    }
-
-    /// SIGCONT.
-    pub async fn thaw(&mut self) -> Result<()> {
-        self.signal("CONT").await
     }
 
     /// Waits for its end.
     pub async fn ended(&mut self, within: Duration) -> Result<ExitStatus> {
-        match tokio::time::timeout(within, self.child.wait()).await {
-            Ok(status) => Ok(status?),
-            Err(_) => bail!("{} still runs after {:.1} s", self.recipe.name, within.as_secs_f64()),
+        let deadline = Instant::now() + within;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            if Instant::now() >= deadline {
+                bail!("{} still runs after {:.1} s", self.recipe.name, within.as_secs_f64());
+            }
+            tokio::time::sleep(LOOK).await;
         }
     }
 
     /// Resident memory in MiB.
     pub fn resident_mib(&self) -> Option<u64> {
-        let text = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()?)).ok()?;
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
         let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
         Some(line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()? / 1024)
     }
+}
 
-    async fn signal(&mut self, signal: &str) -> Result<()> {
-        let pid = match (self.runs(), self.child.id()) {
-            (true, Some(pid)) => pid,
-            _ => bail!("{} is not running, so it can't be sent SIG{signal}", self.recipe.name),
-        };
-        let sent = Command::new("sh").arg("-c").arg(format!("kill -{signal} {pid}")).status().await?;
-        if !sent.success() {
-            bail!("SIG{signal} did not reach {}", self.recipe.name);
-        }
-        Ok(())
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already: then there is nothing to do.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }

@@ -77,9 +77,12 @@ impl Admin {
         wait::until(&format!("lane {sink} is {what}"), START, async || {
             let workers = self.workers(pipeline, sink).await?;
             let told = workers.iter().filter_map(|worker| worker.get(place));
-            let fitting = told.into_iter().find(|told| told.get("state").and_then(Value::as_str) == Some(what));
+            let fitting =
+                told.into_iter().find(|told| told.get("state").and_then(Value::as_str) == Some(what));
             Ok(match fitting {
-                Some(told) => Look::Seen(told.get("why").and_then(Value::as_str).unwrap_or_default().to_owned()),
+                Some(told) => {
+                    Look::Seen(told.get("why").and_then(Value::as_str).unwrap_or_default().to_owned())
+                }
                 None => Look::NotYet(Value::Array(workers).to_string()),
             })
         })
@@ -90,7 +93,8 @@ impl Admin {
     pub async fn reading(&self, pipeline: &str, sink: &str) -> Result<usize> {
         let workers = self.workers(pipeline, sink).await?;
         let reads = |worker: &&Value| {
-            worker.get("reader").and_then(|reader| reader.get("state")).and_then(Value::as_str) == Some("running")
+            worker.get("reader").and_then(|reader| reader.get("state")).and_then(Value::as_str)
+                == Some("running")
         };
         Ok(workers.iter().filter(reads).count())
     }

@@ -26,7 +26,10 @@ impl Redis {
     /// A connection for many commands.
     pub async fn connect(&self) -> Result<MultiplexedConnection> {
         let connecting = self.0.get_multiplexed_async_connection();
-        tokio::time::timeout(TIMEOUT, connecting).await.context("Redis does not answer")?.context("cannot reach Redis")
+        tokio::time::timeout(TIMEOUT, connecting)
+            .await
+            .context("Redis does not answer")?
+            .context("cannot reach Redis")
     }
 
     /// Runs a command whose answer is of no interest.
@@ -55,7 +58,8 @@ impl Redis {
         for key in keys {
             together.cmd("ZRANGE").arg(*key).arg(0).arg(-1).arg("WITHSCORES");
         }
-        let answers: Vec<redis::Value> = together.query_async(&mut connection).await.context("TIME and ZRANGE")?;
+        let answers: Vec<redis::Value> =
+            together.query_async(&mut connection).await.context("TIME and ZRANGE")?;
         let mut answers = answers.into_iter();
         let time = answers.next().context("no answer to TIME")?;
         let (seconds, micros): (i64, i64) = redis::from_redis_value(time).context("TIME")?;
@@ -71,7 +75,8 @@ pub async fn board(connection: &mut MultiplexedConnection, key: &str) -> Result<
 
 /// A member's score in milliseconds over a connection that is there.
 pub async fn score(connection: &mut MultiplexedConnection, key: &str, member: &str) -> Result<Option<i64>> {
-    let score: Option<f64> = command(&["ZSCORE", key, member]).query_async(connection).await.context("ZSCORE")?;
+    let score: Option<f64> =
+        command(&["ZSCORE", key, member]).query_async(connection).await.context("ZSCORE")?;
     score.map(|score| whole_ms(member, score)).transpose()
 }
 
@@ -90,7 +95,10 @@ fn whole(pairs: Vec<(String, f64)>) -> Result<Board> {
 /// Seconds as whole milliseconds. Anything between two milliseconds is an error: durations are milliseconds.
 fn whole_ms(member: &str, score: f64) -> Result<i64> {
     let ms = (score * 1000.0).round();
-    anyhow::ensure!((score * 1000.0 - ms).abs() < TOLERANCE_MS, "the score {score} of {member} is no whole millisecond");
+    anyhow::ensure!(
+        (score * 1000.0 - ms).abs() < TOLERANCE_MS,
+        "the score {score} of {member} is no whole millisecond"
+    );
     // Through its text, because that cannot truncate.
     format!("{ms:.0}").parse().context("a score beyond all numbers")
 }

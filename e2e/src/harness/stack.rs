@@ -4,8 +4,8 @@ use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
-use tokio::process::Command;
 
 /// A stack that runs: its addresses and how to make it do things.
 #[derive(Debug)]
@@ -37,14 +37,15 @@ impl Stack {
 
     /// Runs `stack/stack VERB …` and returns what it prints.
     pub async fn run(&self, arguments: &[&str]) -> Result<String> {
-        let output = Command::new(self.root.join("stack/stack"))
+        let mut command = Command::new(self.root.join("stack/stack"));
+        command
             .arg("--state")
             .arg(&self.state)
             .args(arguments)
             .env("DELTAFAN_BIN_DIR", &self.binaries)
-            .kill_on_drop(true)
-            .output()
-            .await
+            .stdin(Stdio::null());
+        let output = tokio::task::spawn_blocking(move || command.output())
+            .await?
             .context("stack/stack can't be started")?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);

@@ -30,7 +30,11 @@ pub async fn run(bench: &Bench) -> Result<Measured> {
         Ok(seen_if(now > before, || format!("{now} ms, {before} ms before")))
     })
     .await?;
-    measured.add(format!("{} s were gone and back after {:.1} s", before / 1000, emptied.elapsed().as_secs_f64()));
+    measured.add(format!(
+        "{} s were gone and back after {:.1} s",
+        before / 1000,
+        emptied.elapsed().as_secs_f64()
+    ));
     load.finish().await?;
     bench.complete(&plan, &receiver, &mut measured).await?;
     // Again, with nothing coming in: nobody but the ticker can notice.

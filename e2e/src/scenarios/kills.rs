@@ -38,7 +38,7 @@ pub async fn processor(bench: &Bench) -> Result<Measured> {
     for number in 1..=KILLS {
         let moment = moment(bench, &plan, &receiver).await?;
         ensure!(load.runs(), "the load had ended before kill {number}");
-        processor.process.kill().await?;
+        processor.process.kill()?;
         let in_flight = moment.committed - receiver.remote.stats().await?.total_events;
         tokio::time::sleep(DEAD).await;
         processor.process.start_again()?;
@@ -85,7 +85,8 @@ async fn moment(bench: &Bench, plan: &Plan, receiver: &Receiver) -> Result<Momen
         }
         let (since, stored_then) = history.front().copied().unwrap_or((now, stored));
         let (waiting, per_second) = (committed - stored, stored - stored_then);
-        let is_moment = now - since >= BEFORE && waiting >= LEAST_WAITING && counted < sum_ms && per_second > 0;
+        let is_moment =
+            now - since >= BEFORE && waiting >= LEAST_WAITING && counted < sum_ms && per_second > 0;
         Ok(if is_moment {
             Look::Seen(Moment { committed, per_second })
         } else {
@@ -112,7 +113,13 @@ fn note(measured: &mut Measured, number: usize, moment: &Moment, in_flight: i64)
 }
 
 /// Waits until rows that were committed after the kill are in both sinks.
-async fn moves_on(bench: &Bench, plan: &Plan, receiver: &Receiver, moment: &Moment, measured: &mut Measured) -> Result<()> {
+async fn moves_on(
+    bench: &Bench,
+    plan: &Plan,
+    receiver: &Receiver,
+    moment: &Moment,
+    measured: &mut Measured,
+) -> Result<()> {
     let (began, key) = (Instant::now(), plan.key()?);
     let before: i64 = wait::until("Redis answers", COMPLETE, async || {
         Ok(Look::Seen(bench.redis.board(key).await?.values().sum()))
@@ -122,12 +129,17 @@ async fn moves_on(bench: &Bench, plan: &Plan, receiver: &Receiver, moment: &Mome
         let stored = receiver.remote.stats().await?.total_events;
         let counted: i64 = bench.redis.board(key).await?.values().sum();
         let moves = stored > moment.committed && counted > before;
-        Ok(seen_if(moves, || format!("{stored} rows stored, {} were committed at the kill", moment.committed)))
+        Ok(seen_if(moves, || {
+            format!("{stored} rows stored, {} were committed at the kill", moment.committed)
+        }))
     })
     .await?;
     let after = bench.db.count_events().await? - moment.committed;
     check::at_least("rows committed after the kill", after, 1)?;
-    measured.add(format!("moving {:.1} s later, {after} rows committed meanwhile", began.elapsed().as_secs_f64()));
+    measured.add(format!(
+        "moving {:.1} s later, {after} rows committed meanwhile",
+        began.elapsed().as_secs_f64()
+    ));
     tokio::time::sleep(CALM).await;
     Ok(())
 }

@@ -2,10 +2,15 @@
 
 use crate::harness::config::SINKS;
 use crate::harness::kafka::EVENTS;
+use crate::harness::wait::{self, Look};
 use crate::harness::{Bench, Measured, check};
 use anyhow::{Result, ensure};
+use std::time::Duration;
 
 const ROWS: i64 = 20;
+const SOON: Duration = Duration::from_secs(30);
+/// The default of `shutdown_timeout`, and what the program adds at most.
+const STOP: Duration = Duration::from_secs(12);
 
 pub async fn run(bench: &Bench) -> Result<Measured> {
     let receiver = bench.receiver().await?;
@@ -14,8 +19,13 @@ pub async fn run(bench: &Bench) -> Result<Measured> {
     let mut processor = bench.start(&plan, "deltafan")?;
     let mut measured = Measured::default();
     for sink in SINKS {
-        let why = processor.admin.lane_is(&plan.pipeline, sink, "reader", "waiting").await?;
-        check::contains(format!("why lane {sink} waits"), &why, &plan.topic)?;
+        // The webhook's lane waits for its contents first.
+        let why = wait::until(&format!("lane {sink} waits for the topic"), SOON, async || {
+            let why = processor.admin.lane_is(&plan.pipeline, sink, "reader", "waiting").await?;
+            Ok(if why.contains(&plan.topic) { Look::Seen(why) } else { Look::NotYet(why) })
+        })
+        .await?;
+        measured.add(format!("{sink}: {why}"));
     }
     ensure!(processor.process.runs(), "the processor has ended");
 
@@ -30,7 +40,7 @@ pub async fn run(bench: &Bench) -> Result<Measured> {
     bench.kafka.produce(&plan.topic, 1, &records).await?;
     processor.admin.ready().await?;
     bench.complete(&plan, &receiver, &mut measured).await?;
-    let status = processor.process.terminate(std::time::Duration::from_secs(15)).await?;
+    let status = processor.process.terminate(STOP).await?;
     check::equal("exit status", status.code(), Some(0))?;
     bench.kafka.delete_topic(&plan.topic).await?;
     Ok(measured)

@@ -111,7 +111,9 @@ impl Run<'_> {
             self.stack.run(&["start", part]).await?;
         }
         let place = Attached::begin(Arc::clone(&self.stack)).await.context("nothing to attach to")?;
-        for scenario in ATTACHED.iter().filter(|scenario| self.wants(scenario.name) || scenario.name == TAKEN_BACK) {
+        for scenario in
+            ATTACHED.iter().filter(|scenario| self.wants(scenario.name) || scenario.name == TAKEN_BACK)
+        {
             self.one(scenario, &place, report).await;
         }
         for part in parts.iter().rev() {
@@ -124,7 +126,8 @@ impl Run<'_> {
     pub async fn on_benches(&self, report: &mut Report) -> Result<()> {
         for scenario in ON_BENCHES.iter().filter(|scenario| self.wants(scenario.name)) {
             let bench = Bench::new(&self.stack, self.folder.join(scenario.name), scenario.name).await;
-            let bench = bench.with_context(|| format!("the stack can't be made ready for {}", scenario.name))?;
+            let bench =
+                bench.with_context(|| format!("the stack can't be made ready for {}", scenario.name))?;
             self.one(scenario, &bench, report).await;
         }
         Ok(())

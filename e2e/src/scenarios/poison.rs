@@ -26,7 +26,7 @@ pub async fn run(bench: &Bench) -> Result<Measured> {
     let (first, second) = poison.split_at(poison.len() / 2);
     put(bench, first).await?;
     rows(bench, ROWS).await?;
-    processor.process.kill().await?;
+    processor.process.kill()?;
     put(bench, second).await?;
     rows(bench, ROWS).await?;
     processor.process.start_again()?;
@@ -41,9 +41,13 @@ pub async fn run(bench: &Bench) -> Result<Measured> {
     let letters = letters(bench).await?;
     check::equal("dead letters by id", letters.len(), wanted)?;
     for sink in SINKS {
-        let of_lane: Vec<_> = letters.iter().filter(|((_, lane), _)| lane == sink).map(|(_, letter)| letter).collect();
+        let of_lane: Vec<_> =
+            letters.iter().filter(|((_, lane), _)| lane == sink).map(|(_, letter)| letter).collect();
         let missing = poison.iter().filter(|record| !of_lane.contains(record)).map(shown);
-        check::no_differences(format!("poison that lane {sink} did not keep byte for byte"), &missing.collect::<Vec<_>>())?;
+        check::no_differences(
+            format!("poison that lane {sink} did not keep byte for byte"),
+            &missing.collect::<Vec<_>>(),
+        )?;
         check::equal(format!("dead letters of lane {sink}"), of_lane.len(), poison.len())?;
     }
     let mut measured = Measured::default();
@@ -74,14 +78,19 @@ async fn poison(bench: &Bench) -> Result<Vec<Record>> {
     let real = bench.kafka.records(EVENTS, starts).await?;
     let real = real.iter().find_map(|record| record.value.clone());
     let real = String::from_utf8(real.unwrap_or_default())?;
-    ensure!(real.contains("\"op\":\"c\"") && real.contains("\"id\":"), "not a change to make poison of: {real}");
+    ensure!(
+        real.contains("\"op\":\"c\"") && real.contains("\"id\":"),
+        "not a change to make poison of: {real}"
+    );
     let (half, _) = real.split_at(real.len() / 2);
     let noise: Vec<u8> = (0..LARGE_BYTES).map(|_| rand::random()).collect();
     let large_text = format!("{{\"op\":\"c\",\"after\":\"{}\"}}", "x".repeat(LARGE_BYTES));
     let values: Vec<Vec<u8>> = vec![
         b"this is no JSON".to_vec(),
         half.as_bytes().to_vec(),
-        real.replacen("\"id\":", "\"id\":\"text\",\"was\":", 1).replace("\"duration_ms\":", "\"duration_ms\":[],\"was_ms\":").into(),
+        real.replacen("\"id\":", "\"id\":\"text\",\"was\":", 1)
+            .replace("\"duration_ms\":", "\"duration_ms\":[],\"was_ms\":")
+            .into(),
         real.replace("\"content_id\":\"", "\"content_id\":\"no-uuid-").into(),
         real.replace("\"event_ts\":\"", "\"event_ts\":\"yesterday-").into(),
         real.replacen("\"op\":\"c\"", "\"op\":\"x\"", 1).into(),
@@ -124,12 +133,16 @@ async fn letters(bench: &Bench) -> Result<BTreeMap<(String, String), Record>> {
         let read = |name| record.header(name).unwrap_or_default().to_owned();
         let id = (read("deltafan.id"), read("deltafan.sink"));
         ensure!(!id.0.is_empty(), "a dead letter without deltafan.id: {}", shown(&record));
-        ensure!(!read("deltafan.reason").is_empty(), "a dead letter without deltafan.reason: {}", shown(&record));
+        ensure!(
+            !read("deltafan.reason").is_empty(),
+            "a dead letter without deltafan.reason: {}",
+            shown(&record)
+        );
         let Record { key, value, mut headers } = record;
         headers.retain(|(name, _)| !OURS.iter().any(|prefix| name.starts_with(prefix)));
         let original = Record { key, value, headers };
         if let Some(earlier) = letters.insert(id, original.clone()) {
-            check::equal("a dead letter that was written twice", &earlier == &original, true)?;
+            check::equal("a dead letter that was written twice", earlier == original, true)?;
         }
     }
     Ok(letters)
@@ -138,5 +151,10 @@ async fn letters(bench: &Bench) -> Result<BTreeMap<(String, String), Record>> {
 fn shown(record: &Record) -> String {
     let value = record.value.as_ref();
     let head: Vec<u8> = value.into_iter().flatten().take(60).copied().collect();
-    format!("{} bytes ({:?}), headers {:?}", value.map_or(0, Vec::len), String::from_utf8_lossy(&head), record.headers)
+    format!(
+        "{} bytes ({:?}), headers {:?}",
+        value.map_or(0, Vec::len),
+        String::from_utf8_lossy(&head),
+        record.headers
+    )
 }

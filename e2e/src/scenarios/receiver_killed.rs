@@ -17,7 +17,7 @@ pub async fn run(bench: &Bench) -> Result<Measured> {
     tokio::time::sleep(KILL_AFTER).await;
     let stored = receiver.remote.stats().await?.total_events;
     check::at_least("events stored before the kill", stored, 1)?;
-    receiver.process.kill().await?;
+    receiver.process.kill()?;
     load.finish().await?;
     let rows = bench.db.count_events().await?;
     check::at_least("rows that came while the receiver was dead", rows - stored, 1)?;
@@ -32,7 +32,11 @@ pub async fn run(bench: &Bench) -> Result<Measured> {
     let back = Instant::now();
     receiver.answers().await?;
     bench.receiver_holds(&receiver, rows).await?;
-    measured.add(format!("caught up {} rows {:.1} s after its start", rows - stored, back.elapsed().as_secs_f64()));
+    measured.add(format!(
+        "caught up {} rows {:.1} s after its start",
+        rows - stored,
+        back.elapsed().as_secs_f64()
+    ));
     bench.complete(&plan, &receiver, &mut measured).await?;
     ensure!(processor.process.runs(), "the processor has ended");
     Ok(measured)

@@ -31,7 +31,9 @@ pub async fn run(attached: &Attached) -> Result<Measured> {
     let seconds: Vec<_> = ops.iter().rev().map(|event| seconds(&event.json)).collect::<Result<_>>()?;
     check::equal("engagement_seconds", seconds, vec![8.0, 12.345, 12.345])?;
     let mut measured = Measured::default();
-    measured.add(format!("insert, update, delete: +8 s, +12.345 s, 0 in Redis; c, u, d at the receiver; TTL {ttl} s"));
+    measured.add(format!(
+        "insert, update, delete: +8 s, +12.345 s, 0 in Redis; c, u, d at the receiver; TTL {ttl} s"
+    ));
     Ok(measured)
 }
 

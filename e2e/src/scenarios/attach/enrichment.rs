@@ -20,7 +20,11 @@ pub async fn run(attached: &Attached) -> Result<Measured> {
             let get = |field: &str| event.get(field).cloned().unwrap_or(Value::String("nothing".to_owned()));
             check::equal(what("content_type"), get("content_type"), Value::from(content.kind))?;
             check::equal(what("length_seconds"), get("length_seconds"), Value::from(content.length_seconds))?;
-            check::equal(what("engagement_seconds"), get("engagement_seconds").as_f64(), Some(seconds(duration_ms)))?;
+            check::equal(
+                what("engagement_seconds"),
+                get("engagement_seconds").as_f64(),
+                Some(seconds(duration_ms)),
+            )?;
             let expected: Option<f64> = attached
                 .db
                 .value(

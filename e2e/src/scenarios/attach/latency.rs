@@ -37,7 +37,12 @@ pub async fn run(attached: &Attached) -> Result<Measured> {
     Ok(measured)
 }
 
-async fn seen_in_redis(attached: &Attached, content: &Content, expected_ms: i64, began: Instant) -> Result<f64> {
+async fn seen_in_redis(
+    attached: &Attached,
+    content: &Content,
+    expected_ms: i64,
+    began: Instant,
+) -> Result<f64> {
     let mut connection = attached.redis.connect().await?;
     wait::until_every(PAUSE, "the row is in Redis", GIVE_UP, async || {
         let score = redis::score(&mut connection, KEY, &content.id).await?;

@@ -73,7 +73,8 @@ impl Attached {
         };
         attached.rows_before = attached.count_rows().await?;
         for (kind, length_seconds) in [("podcast", Some(1800)), ("video", Some(7)), ("newsletter", None)] {
-            let id = attached.db.insert_content(&format!("{}-{kind}", attached.tag), kind, length_seconds).await?;
+            let id =
+                attached.db.insert_content(&format!("{}-{kind}", attached.tag), kind, length_seconds).await?;
             attached.contents.push(Content { id, kind, length_seconds });
         }
         Ok(attached)
@@ -87,7 +88,10 @@ impl Attached {
 
     /// The content of type `kind`.
     pub fn content(&self, kind: &str) -> Result<&Content> {
-        self.contents.iter().find(|content| content.kind == kind).with_context(|| format!("no content of type {kind}"))
+        self.contents
+            .iter()
+            .find(|content| content.kind == kind)
+            .with_context(|| format!("no content of type {kind}"))
     }
 
     /// Inserts one row; its id.

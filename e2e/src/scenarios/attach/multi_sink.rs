@@ -28,9 +28,16 @@ pub async fn run(attached: &Attached) -> Result<Measured> {
     let expected: BTreeSet<i64> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
     check::equal("events at the receiver", events.len(), expected.len())?;
     let ids: BTreeSet<i64> = events.iter().map(|event| event.id).collect();
-    check::equal("rows of the table that are at the receiver", ids.intersection(&expected).count(), expected.len())?;
+    check::equal(
+        "rows of the table that are at the receiver",
+        ids.intersection(&expected).count(),
+        expected.len(),
+    )?;
     let mut measured = Measured::default();
     let seconds = board.values().sum::<i64>() / 1000;
-    measured.add(format!("{ROWS} rows: each once at the receiver, {seconds} s over {} contents in Redis", board.len()));
+    measured.add(format!(
+        "{ROWS} rows: each once at the receiver, {seconds} s over {} contents in Redis",
+        board.len()
+    ));
     Ok(measured)
 }

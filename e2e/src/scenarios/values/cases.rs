@@ -199,7 +199,8 @@ pub async fn run(bench: &Bench) -> Result<()> {
 async fn changed_between(db: &Db) -> Result<()> {
     for round in 1..=CHANGED_BETWEEN {
         db.run("SELECT e2e.add('v-before', 'short', 1000)").await?;
-        db.run(&format!("UPDATE content SET length_seconds = {} WHERE slug = 'e2e-short'", 7 + round)).await?;
+        db.run(&format!("UPDATE content SET length_seconds = {} WHERE slug = 'e2e-short'", 7 + round))
+            .await?;
         db.run("SELECT e2e.add('v-after', 'short', 1000)").await?;
     }
     Ok(())

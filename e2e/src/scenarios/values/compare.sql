@@ -64,7 +64,8 @@ WITH happened AS (
     SELECT op, id, format('committed_at is %s, its commit began at %s', body -> 'committed_at', at) FROM both_sides
     WHERE NOT (body ->> 'committed_at')::timestamptz BETWEEN at - interval '1 ms' AND (body ->> 'received_at')::timestamptz
     UNION ALL
-    SELECT op, id, format('event_id is %s, not what its row gives', event_id) FROM both_sides
+    SELECT op, id, format('event_id is %s, its row of %s gives %s', event_id, image -> 'event_ts',
+                          e2e.event_id(id, (image ->> 'event_ts')::timestamptz)) FROM both_sides
     WHERE op = 'c' AND event_id <> e2e.event_id(id, (image ->> 'event_ts')::timestamptz)
     UNION ALL
     SELECT min(op), min(id), format('event_id %s is there %s times', event_id, count(*)) FROM came

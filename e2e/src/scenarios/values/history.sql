@@ -75,20 +75,28 @@ CREATE FUNCTION e2e.instant(written text) RETURNS timestamptz IMMUTABLE LANGUAGE
     END
 $$;
 
--- The id of the row that came to be, as `processor/src/decode/event_id.rs` states it.
+-- The id of the row that came to be, as `processor/src/decode/event_id.rs` states it. (Of the last times that there are,
+-- the epoch with its fraction is not exact.)
 CREATE FUNCTION e2e.event_id(id bigint, at timestamptz) RETURNS text IMMUTABLE LANGUAGE sql AS $$
-    WITH parts(n, part) AS (VALUES
-        (1, current_database()::text), (2, 'public'), (3, 'engagement_events'), (4, id::text),
-        (5, CASE WHEN isfinite(at) THEN
-                floor(extract(epoch FROM at))::text || '.'
-                || lpad(((extract(epoch FROM at) - floor(extract(epoch FROM at))) * 1000000)::bigint::text, 6, '0')
-            ELSE at::text END)
-    ), hash(bytes) AS (
-        SELECT sha256(string_agg(int4send(octet_length(part)) || convert_to(part, 'UTF8'), ''::bytea ORDER BY n)) FROM parts
+    WITH exact(seconds, micros) AS (
+        SELECT extract(epoch FROM date_trunc('second', at))::bigint, extract(microseconds FROM at)::bigint % 1000000
+        WHERE isfinite(at)
+    ), canonical(text, ms) AS (
+        SELECT seconds || '.' || lpad(micros::text, 6, '0'), least(greatest(seconds * 1000 + micros / 1000, 0), 281474976710655)
+        FROM exact
+        UNION ALL
+        SELECT at::text, CASE WHEN at > '2000-01-01' THEN 281474976710655 ELSE 0 END WHERE NOT isfinite(at)
+    ), parts(n, part) AS (
+        SELECT * FROM (VALUES (1, current_database()::text), (2, 'public'), (3, 'engagement_events'), (4, id::text)) AS fixed
+        UNION ALL SELECT 5, text FROM canonical
+    ), id(bytes) AS (
+        SELECT substr(int8send((SELECT ms FROM canonical)), 3)
+            || sha256(string_agg(int4send(octet_length(part)) || convert_to(part, 'UTF8'), ''::bytea ORDER BY n))
+        FROM parts
     )
     SELECT encode(substr(set_byte(set_byte(bytes, 6, get_byte(bytes, 6) & 15 | 128), 8, get_byte(bytes, 8) & 63 | 128), 1, 16),
                   'hex')::uuid::text
-    FROM hash
+    FROM id
 $$;
 
 -- Helpers of the cases: a content by its short name, and a new event.

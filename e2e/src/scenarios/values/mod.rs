@@ -71,14 +71,18 @@ async fn values(bench: &Bench) -> Result<Measured> {
 
     let mut measured = Measured::default();
     for (window, interval) in plan.windows.iter().zip(["1 hour", "24 hours"]) {
-        let (contents, ms) = effects::board_equals_sql(db, &bench.redis, &window.key, interval, COMPLETE).await?;
+        let (contents, ms) =
+            effects::board_equals_sql(db, &bench.redis, &window.key, interval, COMPLETE).await?;
         measured.add(format!("{}: {contents} contents, {}.{:03} s", window.length, ms / 1000, ms % 1000));
     }
     dead_letters(bench, negative).await?;
     let looked_up: i64 = db
         .value("SELECT count(*) FROM e2e.received WHERE body ->> 'content_version' IS NULL AND body ->> 'content_id' IS NOT NULL", &[])
         .await?;
-    measured.add(format!("{} cases, {expected} changes equal SQL ({looked_up} contents asked for)", cases::count()));
+    measured.add(format!(
+        "{} cases, {expected} changes equal SQL ({looked_up} contents asked for)",
+        cases::count()
+    ));
     measured.add(format!("{negative} negative ones in the dead letters"));
     measured.add(format!("{} pairs, {ties} ties", PAIR_CONTENTS * PAIR_EVENTS));
     Ok(measured)
@@ -109,7 +113,8 @@ async fn dead_letters(bench: &Bench, expected: i64) -> Result<()> {
     })
     .await?;
     let letters = letters(bench).await?;
-    let other: Vec<_> = letters.iter().filter(|(_, sink)| sink != "webhook").map(|letter| format!("{letter:?}")).collect();
+    let other: Vec<_> =
+        letters.iter().filter(|(_, sink)| sink != "webhook").map(|letter| format!("{letter:?}")).collect();
     check::no_differences("dead letters of other lanes", &other)?;
     check::equal("dead letters", i64::try_from(letters.len())?, expected)
 }
@@ -118,6 +123,7 @@ async fn dead_letters(bench: &Bench, expected: i64) -> Result<()> {
 async fn letters(bench: &Bench) -> Result<BTreeSet<(String, String)>> {
     let records = bench.kafka.records(DEAD_LETTERS, bench.letters_from.clone()).await?;
     let ours = records.iter().filter(|record| record.header("deltafan.pipeline") == Some(&bench.name));
-    let read = |name, record: &crate::harness::kafka::Record| record.header(name).unwrap_or_default().to_owned();
+    let read =
+        |name, record: &crate::harness::kafka::Record| record.header(name).unwrap_or_default().to_owned();
     Ok(ours.map(|record| (read("deltafan.id", record), read("deltafan.sink", record))).collect())
 }
