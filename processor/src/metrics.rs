@@ -13,7 +13,7 @@ pub const RECORDS_WITHOUT_EFFECT: &str = "deltafan_records_without_effect_total"
 pub const EVENTS_DELIVERED: &str = "deltafan_events_delivered_total";
 /// Records written to the dead-letter topic. Labels: pipeline, sink, stage.
 pub const DEAD_LETTERS: &str = "deltafan_dead_letters_total";
-/// Writes that the sink has answered with success. Labels: pipeline, sink.
+/// Writes of at least one event that the sink has answered with success. Labels: pipeline, sink.
 pub const SINK_WRITES: &str = "deltafan_sink_writes_total";
 /// Writes that failed, by what follows. Labels: pipeline, sink, class.
 pub const SINK_ERRORS: &str = "deltafan_sink_errors_total";

@@ -125,8 +125,11 @@ impl<S: Sink> Writing<'_, S> {
             let error = match self.sink.write(write).await {
                 Ok(Written::Durable { rejected }) => {
                     self.works();
-                    self.lane.metrics.writes.increment(1);
-                    self.lane.metrics.write_seconds.record(began.elapsed());
+                    // A write without events only moves the position.
+                    if !batch.is_empty() {
+                        self.lane.metrics.writes.increment(1);
+                        self.lane.metrics.write_seconds.record(began.elapsed());
+                    }
                     return Ok(Ended::Durable(rejected));
                 }
                 Ok(Written::Behind(held)) => {
