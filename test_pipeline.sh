@@ -123,14 +123,16 @@ step() {
     fi
 }
 
-# check NAME LOG COMMAND…: one check. Its details go to the log, the end of which is shown where it fails.
+# check NAME LOG FIGURE COMMAND…: one check. Its details go to the log, the end of which is shown where it fails; a FIGURE
+# of - is the log's last line.
 check() {
-    local name=$1 since log=$logs/$2.log
+    local name=$1 since log=$logs/$2.log figure=$3
     since=$(now_ms)
-    shift 2
+    shift 3
     if run_child "$@" >"$log" 2>&1; then
         passed=$((passed + 1))
-        line ✓ "$name" "$since" ""
+        [[ $figure != - ]] || figure=$(tail -n 1 -- "$log")
+        line ✓ "$name" "$since" "$figure"
     else
         failed=$((failed + 1))
         line ✗ "$name" "$since" "$*"
@@ -226,18 +228,18 @@ if wants_scenarios; then
 fi
 step build cargo build --release --workspace --bins
 
-if wants fmt; then check fmt fmt cargo fmt --all --check; fi
+if wants fmt; then check fmt fmt "all crates" cargo fmt --all --check; fi
 if wants shellcheck; then
     mapfile -t scripts < <(shell_scripts)
-    check shellcheck shellcheck shellcheck --external-sources "${scripts[@]}"
+    check shellcheck shellcheck "${#scripts[@]} scripts" shellcheck --external-sources "${scripts[@]}"
 fi
-if wants clippy; then check clippy clippy cargo clippy --workspace --all-targets -- -D warnings; fi
+if wants clippy; then check clippy clippy "no warnings" cargo clippy --workspace --all-targets -- -D warnings; fi
 if wants unit-tests; then unit_tests; fi
 if wants stack-tests; then
     for script in stack/tests/*.sh; do
         [[ -x $script ]] || continue
         name=${script##*/}
-        check "stack: ${name%.sh}" "stack-${name%.sh}" "$script"
+        check "stack: ${name%.sh}" "stack-${name%.sh}" - "$script"
     done
 fi
 if wants_scenarios; then
