@@ -9,6 +9,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -159,6 +160,17 @@ impl Kafka {
     pub async fn delete_topic(&self, name: &str) -> Result<()> {
         for gone in self.admin()?.delete_topics(&[name], &AdminOptions::new()).await? {
             gone.map_err(|(name, code)| anyhow::anyhow!("topic {name} was not deleted: {code}"))?;
+        }
+        Ok(())
+    }
+
+    /// Makes a consumer group forget its offsets, if there is such a group.
+    pub async fn forget_group(&self, group: &str) -> Result<()> {
+        for gone in self.admin()?.delete_groups(&[group], &AdminOptions::new()).await? {
+            match gone {
+                Ok(_) | Err((_, RDKafkaErrorCode::GroupIdNotFound)) => {}
+                Err((group, code)) => anyhow::bail!("group {group} was not deleted: {code}"),
+            }
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! The real systems, driven by `stack/stack` as a user would.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -25,6 +25,8 @@ impl Stack {
     /// Opens the stack whose state is in `state`; `root` is the repository, and `binaries` the folder of our
     /// two programs.
     pub async fn open(root: PathBuf, state: PathBuf, binaries: PathBuf) -> Result<Self> {
+        // `env` would make a new one, on the ports of somebody else.
+        ensure!(state.join("port-offset").exists(), "there is no stack at {}", state.display());
         let mut stack = Self { root, state, binaries, env: BTreeMap::new(), ports: AtomicU16::new(1) };
         let text = stack.run(&["env"]).await?;
         stack.env = text

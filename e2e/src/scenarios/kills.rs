@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 const KILLS: usize = 3;
 /// A COPY every five seconds, which is about as long as the group takes to notice a death.
-const LOAD: Amount = Amount { rate: 800, rows: 32_000, copies: 8, copy_rows: 4000 };
+const LOAD: Amount = Amount { rate: 800, rows: 32_000, copies: 8, copy_rows: 6000 };
 /// What has to come in altogether.
 const LEAST_ROWS: u64 = 50_000;
 /// Rows that are committed and not yet in both sinks when a kill is ordered: enough that some still are when it strikes.
-const LEAST_WAITING: i64 = 1500;
+const LEAST_WAITING: i64 = 4000;
 /// Looks follow each other closely: a COPY is through within half a second.
 const PAUSE: Duration = Duration::from_millis(10);
 /// What was killed stays dead this long.

@@ -15,6 +15,8 @@ mod window;
 mod wrong_password;
 mod wrong_secret;
 
+use crate::harness::config::SINKS;
+use crate::harness::kafka::Kafka;
 use crate::harness::{Bench, Measured, Stack};
 use crate::report::Report;
 use anyhow::{Context, Result, bail};
@@ -107,6 +109,13 @@ impl Run<'_> {
             return Ok(());
         }
         let parts = if attach { [].as_slice() } else { &["webhook-sink", "stream-processor"] };
+        if !attach {
+            // An earlier run on this stack has deleted the records that these positions are in front of.
+            let kafka = Kafka::new(self.stack.get("KAFKA_BROKERS")?);
+            for sink in SINKS {
+                kafka.forget_group(&format!("deltafan.engagement.{sink}")).await?;
+            }
+        }
         for part in parts {
             self.stack.run(&["start", part]).await?;
         }
