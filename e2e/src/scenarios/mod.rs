@@ -119,7 +119,9 @@ impl Run<'_> {
         for part in parts {
             self.stack.run(&["start", part]).await?;
         }
-        let place = Attached::begin(Arc::clone(&self.stack)).await.context("there is nothing to attach to (./quick_start.sh starts it)")?;
+        let place = Attached::begin(Arc::clone(&self.stack))
+            .await
+            .context("there is nothing to attach to (./quick_start.sh starts it)")?;
         for scenario in
             ATTACHED.iter().filter(|scenario| self.wants(scenario.name) || scenario.name == TAKEN_BACK)
         {
