@@ -54,6 +54,8 @@ pub struct Attached {
     pub contents: Vec<Content>,
     /// Rows of `engagement_events` and `content` that were there before.
     pub rows_before: (i64, i64),
+    /// The last row of `engagement_events` before.
+    pub last_before: i64,
 }
 
 impl Attached {
@@ -68,10 +70,13 @@ impl Attached {
             tag: format!("{CONTENT_PREFIX}{:08x}", rand::random::<u32>()),
             contents: Vec::new(),
             rows_before: (0, 0),
+            last_before: 0,
             stack,
             db,
         };
         attached.rows_before = attached.count_rows().await?;
+        let last = "SELECT coalesce(max(id), 0) FROM engagement_events";
+        attached.last_before = attached.db.value(last, &[]).await?;
         for (kind, length_seconds) in [("podcast", Some(1800)), ("video", Some(7)), ("newsletter", None)] {
             let id =
                 attached.db.insert_content(&format!("{}-{kind}", attached.tag), kind, length_seconds).await?;
