@@ -2,6 +2,7 @@
 //!
 //! Both insert rows of a content of their own and take them back at the end.
 
+mod bare;
 mod burst;
 mod latency;
 mod pipeline;
@@ -43,7 +44,9 @@ async fn main() -> Result<()> {
     let cli = Cli::parse();
     let pipeline = Pipeline::connect(&cli.addresses).await?;
     let measured = match cli.measure {
-        Measure::Latency { rate, seconds } => latency::measure(&pipeline, rate, seconds).await,
+        Measure::Latency { rate, seconds } => {
+            latency::measure(&pipeline, rate, seconds, &cli.addresses.kafka_brokers).await
+        }
         Measure::Burst { rows } => burst::measure(&pipeline, rows, &cli.addresses.kafka_brokers).await,
     };
     pipeline.take_back().await?;

@@ -12,7 +12,7 @@ use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
 /// The leaderboard that is watched.
-pub const LEADERBOARD: &str = "engagement:10min";
+const LEADERBOARD: &str = "engagement:10min";
 /// Nothing that works takes longer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -40,7 +40,6 @@ pub struct Pipeline {
     /// A content that nobody else engages with.
     pub content: Uuid,
     redis: MultiplexedConnection,
-    redis_client: redis::Client,
     http: reqwest::Client,
     receiver: String,
 }
@@ -65,7 +64,7 @@ impl Pipeline {
             .await?
             .get(0);
         let receiver = format!("http://{}", addresses.webhook_listen);
-        Ok(Self { database, content, redis, redis_client, http: reqwest::Client::new(), receiver })
+        Ok(Self { database, content, redis, http: reqwest::Client::new(), receiver })
     }
 
     /// The content's score, 0 where it has none. Rows of one second each make it a count.
@@ -77,12 +76,13 @@ impl Pipeline {
         Ok(score.unwrap_or_default())
     }
 
-    /// Another connection to Redis.
+    /// The content's score as a count of rows.
     ///
     /// # Errors
     /// Redis does not answer.
-    pub async fn another_redis(&self) -> Result<MultiplexedConnection> {
-        self.redis_client.get_multiplexed_async_connection().await.context("redis")
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of some thousand")]
+    pub async fn visible(&self) -> Result<u64> {
+        Ok(self.score().await?.round() as u64)
     }
 
     /// The receiver's `/stats`.

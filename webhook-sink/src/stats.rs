@@ -91,15 +91,19 @@ impl Percentiles {
     /// By nearest rank; `None` without a sample.
     #[must_use]
     pub fn of(mut delays_us: Vec<i64>) -> Option<Self> {
-        delays_us.sort_unstable();
-        let max = *delays_us.last()?;
-        let rank = |percent: usize| {
+        let max = *delays_us.iter().max()?;
+        let mut ms = |percent: usize| {
             let rank = (delays_us.len() * percent).div_ceil(100).max(1);
-            delays_us.get(rank - 1).copied().unwrap_or(max)
+            // Selected, not sorted: this is asked for often.
+            let (_, delay_us, _) = delays_us.select_nth_unstable(rank - 1);
+            to_ms(*delay_us)
         };
-        let ms = |us: i64| to_f64(us.unsigned_abs()) / 1000.0;
-        Some(Self { p50: ms(rank(50)), p90: ms(rank(90)), p99: ms(rank(99)), max: ms(max) })
+        Some(Self { p50: ms(50), p90: ms(90), p99: ms(99), max: to_ms(max) })
     }
+}
+
+fn to_ms(us: i64) -> f64 {
+    to_f64(us.unsigned_abs()) / 1000.0
 }
 
 /// For people: exact up to 2^53.

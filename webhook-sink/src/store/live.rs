@@ -69,7 +69,7 @@ impl Live {
             (moment.counters.clone(), rate, moment.latencies.recent(now_us), uncounted)
         };
         counters.invalid_signatures += uncounted;
-        // Sorting is done outside the lock: the writer needs it after each commit.
+        // Selecting is done outside the lock: the writer needs it after each commit.
         Figures { counters, events_per_second, latency_ms: Percentiles::of(delays_us) }
     }
 
