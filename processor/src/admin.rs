@@ -11,6 +11,10 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
+
+/// The recorder keeps every single measurement until it is looked at or tidied up; nobody may be looking.
+const TIDY_EVERY: Duration = Duration::from_secs(1);
 
 /// What the admin port shows.
 #[derive(Clone)]
@@ -27,6 +31,7 @@ pub fn serve(listen: SocketAddr, health: Arc<Health>, metrics: PrometheusHandle)
     let listener = TcpListener::bind(listen)?;
     listener.set_nonblocking(true)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let recorder = metrics.clone();
     let routes = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
@@ -34,6 +39,12 @@ pub fn serve(listen: SocketAddr, health: Arc<Health>, metrics: PrometheusHandle)
         .with_state(Shown { health, metrics });
     thread::Builder::new().name("admin".to_owned()).spawn(move || {
         let served = runtime.block_on(async {
+            tokio::spawn(async move {
+                loop {
+                    tokio::time::sleep(TIDY_EVERY).await;
+                    recorder.run_upkeep();
+                }
+            });
             let listener = tokio::net::TcpListener::from_std(listener)?;
             axum::serve(listener, routes).await
         });
