@@ -3,7 +3,7 @@
 use crate::harness::bench::COMPLETE;
 use crate::harness::load::{Amount, Load};
 use crate::harness::wait::{self, Look, seen_if};
-use crate::harness::{Bench, Measured, Plan, Receiver, check};
+use crate::harness::{Bench, Measured, Plan, Processor, Receiver, check};
 use anyhow::{Context, Result, ensure};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -19,8 +19,6 @@ const LEAST_WAITING: i64 = 4000;
 const PAUSE: Duration = Duration::from_millis(10);
 /// What was killed stays dead this long.
 const DEAD: Duration = Duration::from_millis(300);
-/// Between two kills.
-const CALM: Duration = Duration::from_secs(1);
 const BEFORE: Duration = Duration::from_secs(1);
 
 /// How things stood when a kill was ordered.
@@ -29,27 +27,22 @@ struct Moment {
     per_second: i64,
 }
 
+/// What is killed.
+#[derive(Debug, Clone, Copy)]
+enum Victim {
+    Processor,
+    Redis,
+}
+
 pub async fn processor(bench: &Bench) -> Result<Measured> {
-    let receiver = bench.receiver().await?;
-    let plan = bench.plan(&receiver)?;
-    let mut processor = bench.processor(&plan).await?;
-    let mut load = Load::start(bench, LOAD).await?;
-    let mut measured = Measured::default();
-    for number in 1..=KILLS {
-        let moment = moment(bench, &plan, &receiver).await?;
-        ensure!(load.runs(), "the load had ended before kill {number}");
-        processor.process.kill()?;
-        let in_flight = moment.committed - receiver.remote.stats().await?.total_events;
-        tokio::time::sleep(DEAD).await;
-        processor.process.start_again()?;
-        note(&mut measured, number, &moment, in_flight)?;
-        moves_on(bench, &plan, &receiver, &moment, &mut measured).await?;
-    }
-    finish(bench, &plan, &receiver, load, &mut measured).await?;
-    Ok(measured)
+    run(bench, Victim::Processor).await
 }
 
 pub async fn redis(bench: &Bench) -> Result<Measured> {
+    run(bench, Victim::Redis).await
+}
+
+async fn run(bench: &Bench, victim: Victim) -> Result<Measured> {
     let receiver = bench.receiver().await?;
     let plan = bench.plan(&receiver)?;
     let mut processor = bench.processor(&plan).await?;
@@ -58,17 +51,48 @@ pub async fn redis(bench: &Bench) -> Result<Measured> {
     for number in 1..=KILLS {
         let moment = moment(bench, &plan, &receiver).await?;
         ensure!(load.runs(), "the load had ended before kill {number}");
-        bench.stack.run(&["kill", "redis"]).await?;
-        let [delivered, _] = processor.admin.done(&plan.pipeline).await?;
-        ensure!(bench.redis.run(&["PING"]).await.is_err(), "Redis answers though it was killed");
+        let delivered = victim.kill(bench, &plan, &receiver, &mut processor).await?;
         tokio::time::sleep(DEAD).await;
-        bench.stack.run(&["start", "redis"]).await?;
-        note(&mut measured, number, &moment, moment.committed - whole(delivered.events)?)?;
+        victim.start_again(bench, &mut processor).await?;
+        note(&mut measured, number, &moment, moment.committed - delivered)?;
         moves_on(bench, &plan, &receiver, &moment, &mut measured).await?;
     }
     ensure!(processor.process.runs(), "the processor has ended");
-    finish(bench, &plan, &receiver, load, &mut measured).await?;
+    let rows = load.finish().await?;
+    check::at_least("rows that came in", rows, LEAST_ROWS)?;
+    bench.complete(&plan, &receiver, &mut measured).await?;
     Ok(measured)
+}
+
+impl Victim {
+    /// Kills it and makes sure that it is dead; how many rows were delivered by then.
+    async fn kill(
+        self,
+        bench: &Bench,
+        plan: &Plan,
+        receiver: &Receiver,
+        processor: &mut Processor,
+    ) -> Result<i64> {
+        match self {
+            Self::Processor => {
+                processor.process.kill()?;
+                Ok(receiver.remote.stats().await?.total_events)
+            }
+            Self::Redis => {
+                bench.stack.run(&["kill", "redis"]).await?;
+                let [delivered, _] = processor.admin.done(&plan.pipeline).await?;
+                ensure!(bench.redis.run(&["PING"]).await.is_err(), "Redis answers though it was killed");
+                whole(delivered.events)
+            }
+        }
+    }
+
+    async fn start_again(self, bench: &Bench, processor: &mut Processor) -> Result<()> {
+        match self {
+            Self::Processor => processor.process.start_again(),
+            Self::Redis => bench.stack.run(&["start", "redis"]).await.map(drop),
+        }
+    }
 }
 
 /// Waits for a moment at which a kill hurts: rows wait on the way to both sinks, and in the second before some got there.
@@ -140,23 +164,10 @@ async fn moves_on(
         "moving {:.1} s later, {after} rows committed meanwhile",
         began.elapsed().as_secs_f64()
     ));
-    tokio::time::sleep(CALM).await;
     Ok(())
 }
 
 /// A counter as a whole number.
 fn whole(counter: f64) -> Result<i64> {
     format!("{counter:.0}").parse().context("a counter beyond all numbers")
-}
-
-async fn finish(
-    bench: &Bench,
-    plan: &Plan,
-    receiver: &Receiver,
-    load: Load,
-    measured: &mut Measured,
-) -> Result<()> {
-    let rows = load.finish().await?;
-    check::at_least("rows that came in", rows, LEAST_ROWS)?;
-    bench.complete(plan, receiver, measured).await
 }

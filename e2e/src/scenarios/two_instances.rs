@@ -5,8 +5,8 @@ use crate::harness::config::{Plan, SINKS};
 use crate::harness::load::{self, Amount, Load};
 use crate::harness::wait::{self, seen_if};
 use crate::harness::{Bench, Measured, Processor, check};
-use anyhow::Result;
-use std::time::{Duration, Instant};
+use anyhow::{Result, ensure};
+use std::time::Instant;
 
 const BEFORE: Amount = Amount { rate: 1000, rows: 8000, copies: 4, copy_rows: 3000 };
 const AFTER: Amount = Amount { rate: 1000, rows: 4000, copies: 2, copy_rows: 2000 };
@@ -14,8 +14,8 @@ const AFTER: Amount = Amount { rate: 1000, rows: 4000, copies: 2, copy_rows: 200
 const LEAST_SHARE: f64 = 0.3;
 /// Rows that come right after the kill: enough for each partition.
 const MARKED: u32 = 400;
-/// When the one is killed, after the second load has begun.
-const KILL_AFTER: Duration = Duration::from_millis(1500);
+/// What the one has delivered of the second load, in each lane, when it is killed.
+const DELIVERED: f64 = 300.0;
 
 pub async fn run(bench: &Bench) -> Result<Measured> {
     let receiver = bench.receiver().await?;
@@ -35,14 +35,16 @@ pub async fn run(bench: &Bench) -> Result<Measured> {
         measured.add(format!("{sink} {:.0}:{:.0} %", share * 100.0, (1.0 - share) * 100.0));
     }
 
-    let load = Load::start(bench, AFTER).await?;
-    tokio::time::sleep(KILL_AFTER).await;
-    check::at_least(
-        "workers of the killed instance that read",
-        one.admin.reading(&plan.pipeline, "redis").await?,
-        1,
-    )?;
+    let mut load = Load::start(bench, AFTER).await?;
+    let before = one.admin.done(&plan.pipeline).await?.map(|done| done.events);
+    wait::until("the first instance delivers", COMPLETE, async || {
+        let now = one.admin.done(&plan.pipeline).await?.map(|done| done.events);
+        let delivered: Vec<_> = now.iter().zip(before).map(|(now, before)| now - before).collect();
+        Ok(seen_if(delivered.iter().all(|events| *events >= DELIVERED), || format!("{delivered:?} events")))
+    })
+    .await?;
     one.process.kill()?;
+    ensure!(load.runs(), "the load had ended before the kill");
     let killed = Instant::now();
     let mark = "after-the-kill";
     let contents = bench.db.texts("SELECT id::text FROM content", &[]).await?;
