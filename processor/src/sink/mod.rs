@@ -116,9 +116,6 @@ pub trait Sink: Sized + 'static {
     /// What it writes.
     type Batch: Batch;
 
-    /// Its kind, as in the configuration.
-    const KIND: &'static str;
-
     /// Whether its events are enriched with content.
     const WANTS_CONTENT: bool;
 

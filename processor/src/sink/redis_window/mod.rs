@@ -187,8 +187,6 @@ impl RedisWindow {
 impl Sink for RedisWindow {
     type Batch = WindowBatch;
 
-    const KIND: &'static str = "redis";
-
     const WANTS_CONTENT: bool = false;
 
     fn batch(&self) -> WindowBatch {

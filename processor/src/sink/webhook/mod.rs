@@ -45,8 +45,6 @@ impl Webhook {
 impl Sink for Webhook {
     type Batch = Events;
 
-    const KIND: &'static str = "webhook";
-
     const WANTS_CONTENT: bool = true;
 
     fn batch(&self) -> Events {
