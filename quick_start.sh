@@ -9,6 +9,8 @@ STATE=$ROOT/.state/default
 STACK=("$ROOT/stack/stack")
 # shellcheck source-path=SCRIPTDIR source=stack/lib/ui.sh
 . "$ROOT/stack/lib/ui.sh"
+# shellcheck source-path=SCRIPTDIR source=stack/lib/rust.sh
+. "$ROOT/stack/lib/rust.sh"
 
 MIN_BUILD_MIB=4096 # what a first release build takes, with room
 PROBE_SECONDS=30   # a healthy pipeline takes milliseconds
@@ -29,48 +31,6 @@ usage: ./quick_start.sh [--yes] [--port-offset N] [VERB]
   --yes            asks nothing
   --port-offset N  adds N to every port (remembered)
 END
-}
-
-# Rust -----------------------------------------------------------------------------------------------------------------
-
-find_cargo() {
-    local home=${CARGO_HOME:-$HOME/.cargo}
-    if ! command -v cargo >/dev/null && [[ -x $home/bin/cargo ]]; then PATH=$home/bin:$PATH; fi
-    command -v cargo >/dev/null
-}
-
-# rust_is_old: older than what Cargo.toml demands
-rust_is_old() {
-    local has needs
-    has=$(cd "$ROOT" && cargo --version 2>/dev/null | grep -oE '[0-9]+\.[0-9]+' | head -n 1)
-    needs=$(sed -nE 's/^rust-version = "([0-9.]+)"/\1/p' "$ROOT/Cargo.toml")
-    [[ $(printf '%s\n%s\n' "$has" "$needs" | sort -V | head -n 1) != "$needs" ]]
-}
-
-need_rust() {
-    local since installer
-    since=$(now_ms)
-    if find_cargo; then
-        if rust_is_old; then
-            die "$(cargo --version) is too old for this project" "rustup update stable (or https://rustup.rs for a newer one)"
-        fi
-        return
-    fi
-    say "Rust is missing."
-    if [[ $YES != yes && -t 0 ]]; then
-        ask "Install it with the official installer (https://rustup.rs) into ${CARGO_HOME:-$HOME/.cargo}?" ||
-            die "Deltafan is built with Rust" "install it (https://rustup.rs), then run this again"
-    fi
-    installer=$(mktemp)
-    curl --proto '=https' --tlsv1.2 -fsS -o "$installer" https://sh.rustup.rs ||
-        die "could not fetch the Rust installer: is the network there?" "https://rustup.rs"
-    sh "$installer" -y -q --profile minimal --no-modify-path >"$installer.log" 2>&1 || {
-        tail -n 20 "$installer.log" >&2
-        die "the Rust installer failed"
-    }
-    rm -f "$installer" "$installer.log"
-    find_cargo || die "cargo is still missing after the install"
-    done_step rust "$since" "$(cargo --version)"
 }
 
 # build: unless DELTAFAN_BIN_DIR names programs that were built elsewhere
@@ -145,7 +105,7 @@ start_all() {
     heading "Deltafan"
     "${STACK[@]}" ports
     "${STACK[@]}" packages "${INSTALL_ARGS[@]}"
-    [[ -n ${DELTAFAN_BIN_DIR:-} ]] || need_rust
+    [[ -n ${DELTAFAN_BIN_DIR:-} ]] || need_rust "$YES"
     "${STACK[@]}" up &
     services=$!
     # An interrupted or failed build must not leave the start half-way.

@@ -7,6 +7,8 @@ ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 cd "$ROOT"
 # shellcheck source=/dev/null
 . stack/lib/ui.sh
+# shellcheck source=/dev/null
+. stack/lib/rust.sh
 
 LOG_LINES=40    # shown of the log of a check that failed
 FIRST_OFFSET=12000 LAST_OFFSET=22000 # ports of test stacks: above all of a default stack, below those of outgoing connections
@@ -210,13 +212,14 @@ logs=$ROOT/$logs
 
 if [[ -n $attach ]]; then
     [[ -r .state/default/env ]] || die "there is nothing to attach to" "start it: ./quick_start.sh"
+    need_rust yes
     step build cargo build --release --workspace --bins # the same artefacts as those of quick_start.sh
     scenarios "$ROOT/.state/default" --attach
     exit
 fi
 
-command -v cargo >/dev/null || die "there is no Rust toolchain on the path" "see https://rustup.rs"
 step packages stack/stack install --for-tests --yes
+need_rust yes clippy rustfmt
 
 if wants_scenarios; then
     state=$(mktemp -d .state/test.XXXXXX)

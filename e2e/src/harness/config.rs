@@ -30,6 +30,8 @@ pub struct Plan {
     pub webhook_url: String,
     /// The signing secret.
     pub secret: String,
+    /// How long a batch waits for the feed of contents.
+    pub fence_timeout: &'static str,
 }
 
 /// The sinks of a plan, as they are named in configuration, groups and metrics.
@@ -46,6 +48,7 @@ impl Plan {
             redis_url: stack.get("REDIS_URL")?.to_owned(),
             webhook_url: format!("http://{receiver}/webhook"),
             secret: stack.get("WEBHOOK_SECRET")?.to_owned(),
+            fence_timeout: "20ms",
         })
     }
 
@@ -81,6 +84,7 @@ pipelines:
     dead_letters: engagement_events.dlq
     content:
       topic: content
+      fence_timeout: {fence_timeout}
     transform: engagement
     sinks:
       redis:
@@ -104,6 +108,7 @@ pipelines:
             windows = windows.join("\n"),
             webhook_url = self.webhook_url,
             secret = self.secret,
+            fence_timeout = self.fence_timeout,
         ))
     }
 

@@ -11,13 +11,15 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
-use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::producer::{BaseProducer, BaseRecord, FutureProducer, FutureRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// The topic with the changes of `engagement_events`.
 pub const EVENTS: &str = "engagement_events";
+/// The topic with the changes of `content`.
+pub const CONTENT: &str = "content";
 /// The topic with what could not be delivered.
 pub const DEAD_LETTERS: &str = "engagement_events.dlq";
 
@@ -143,6 +145,24 @@ impl Kafka {
         Ok(())
     }
 
+    /// Writes a record in a transaction and leaves that open.
+    pub async fn open_transaction(&self, topic: &str, record: Record) -> Result<OpenTransaction> {
+        let id = format!("e2e-{}", uuid::Uuid::new_v4());
+        let producer: BaseProducer = self.config().set("transactional.id", id).create()?;
+        let topic = topic.to_owned();
+        tokio::task::spawn_blocking(move || {
+            producer.init_transactions(TIMEOUT)?;
+            producer.begin_transaction()?;
+            let mut message: BaseRecord<'_, Vec<u8>, Vec<u8>> = BaseRecord::to(&topic);
+            message.key = record.key.as_ref();
+            message.payload = record.value.as_ref();
+            producer.send(message).map_err(|(error, _)| error)?;
+            producer.flush(TIMEOUT).context("a record was not taken by Kafka")?;
+            Ok(OpenTransaction(producer))
+        })
+        .await?
+    }
+
     fn admin(&self) -> Result<AdminClient<DefaultClientContext>> {
         self.config().create().context("no Kafka admin client")
     }
@@ -213,6 +233,16 @@ impl Kafka {
             Ok(Look::NotYet(instead))
         })
         .await
+    }
+}
+
+/// A transaction that is neither committed nor aborted.
+pub struct OpenTransaction(BaseProducer);
+
+impl OpenTransaction {
+    /// Aborts it.
+    pub async fn abort(self) -> Result<()> {
+        tokio::task::spawn_blocking(move || Ok(self.0.abort_transaction(TIMEOUT)?)).await?
     }
 }
 

@@ -7,6 +7,7 @@ mod flushed;
 mod graceful_stop;
 mod kills;
 mod missing_topic;
+mod open_transaction;
 mod poison;
 mod receiver_killed;
 mod two_instances;
@@ -58,6 +59,7 @@ const TAKEN_BACK: &str = "taken-back";
 const ON_BENCHES: &[Scenario<Bench>] = scenarios![
     "values" => values::run,
     "window" => window::run,
+    "open-transaction" => open_transaction::run,
     "batching" => batching::run,
     "two-instances" => two_instances::run,
     "kill-processor" => kills::processor,
