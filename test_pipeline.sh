@@ -221,14 +221,6 @@ fi
 step packages stack/stack install --for-tests --yes
 need_rust yes clippy rustfmt
 
-if wants_scenarios; then
-    state=$(mktemp -d .state/test.XXXXXX)
-    state=$ROOT/$state
-    offset=${offset:-$(free_offset)}
-    # The services start while cargo builds.
-    setsid stack/stack --state "$state" --port-offset "$offset" up >"$logs/stack.log" 2>&1 &
-    starting=$!
-fi
 step build cargo build --release --workspace --bins
 
 if wants fmt; then check fmt fmt "all crates" cargo fmt --all --check; fi
@@ -238,6 +230,14 @@ if wants shellcheck; then
 fi
 if wants clippy; then check clippy clippy "no warnings" cargo clippy --workspace --all-targets -- -D warnings; fi
 if wants unit-tests; then unit_tests; fi
+if wants_scenarios; then
+    state=$(mktemp -d .state/test.XXXXXX)
+    state=$ROOT/$state
+    offset=${offset:-$(free_offset)}
+    # The services start while the stack's own tests run; not earlier, for even idle they take from the compiler.
+    setsid stack/stack --state "$state" --port-offset "$offset" up >"$logs/stack.log" 2>&1 &
+    starting=$!
+fi
 if wants stack-tests; then
     for script in stack/tests/*.sh; do
         [[ -x $script ]] || continue

@@ -30,6 +30,11 @@ pub enum DecodeError {
         /// What to do.
         remedy: &'static str,
     },
+    /// A row image in which only the key is true.
+    #[error(
+        "the row image holds nothing but its key: the table needs REPLICA IDENTITY FULL, else what was deleted is unknown"
+    )]
+    KeyOnly,
     /// A column that is needed can't be read.
     #[error("column `{column}`: {problem}")]
     Column {

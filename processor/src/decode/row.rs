@@ -47,6 +47,8 @@ struct Columns<'a> {
     event_ts: Option<Text<'a>>,
     #[serde(default)]
     duration_ms: Option<i64>,
+    #[serde(borrow, default)]
+    user_id: Option<&'a RawValue>,
     #[serde(default)]
     event_id: There,
     #[serde(default)]
@@ -94,13 +96,18 @@ impl Columns<'_> {
 /// Reads the row image of an engagement event.
 ///
 /// # Errors
-/// A missing key, a column of another type, a content id that is no UUID, a time that is none.
+/// A missing key, a column of another type, a content id that is no UUID, a time that is none; an image that holds nothing
+/// but the key.
 pub fn engagement_row(image: &RawValue) -> Result<EngagementRow<'_>, DecodeError> {
     // An array would be taken column by column: only an object names what it holds.
     if !image.get().trim_ascii_start().starts_with('{') {
         return Err(DecodeError::NotDebezium("its row image is no object"));
     }
     let columns: Columns<'_> = serde_json::from_str(image.get())?;
+    // Where only the key was logged, Debezium makes the other columns null, or empty where they may not be: no UUID is.
+    if columns.user_id.is_some_and(|user_id| user_id.get() == r#""""#) {
+        return Err(DecodeError::KeyOnly);
+    }
     let wrong = |column, text: &str, expected: &str| DecodeError::Column {
         column,
         problem: format!("`{}` is no {expected}", text.chars().take(64).collect::<String>()),

@@ -6,6 +6,10 @@ use crate::transform::transform;
 use proptest::prelude::*;
 use serde_json::json;
 
+/// What Debezium 3.7 makes of a deleted row of a table whose REPLICA IDENTITY is its key.
+const KEY_ONLY: &str = r#"{"id":999999,"content_id":null,"user_id":"","event_type":"","event_ts":"1970-01-01T00:00:00.000000Z",
+    "duration_ms":null,"device":null,"raw_payload":null}"#;
+
 /// `{"op":"c",…}` with these parts.
 fn envelope(op: &str, before: &str, after: &str) -> String {
     let source = r#"{"db":"d","schema":"s","table":"t","lsn":1,"txId":2,"ts_ms":3}"#;
@@ -52,6 +56,7 @@ fn poison_is_refused_with_a_reason() {
         (envelope(r#""c""#, "null", "null"), "`c` without `after`"),
         (envelope(r#""u""#, "null", row), "REPLICA IDENTITY FULL"),
         (envelope(r#""d""#, "null", "null"), "REPLICA IDENTITY FULL"),
+        (envelope(r#""d""#, KEY_ONLY, "null"), "REPLICA IDENTITY FULL"),
         (envelope(r#""c""#, "null", "{}"), "not the JSON"),
         (envelope(r#""c""#, "null", "7"), "no object"),
         (envelope(r#""c""#, "null", "[1,null,null,5]"), "no object"),
