@@ -9,6 +9,8 @@ STATE=$ROOT/.state/default
 STACK=("$ROOT/stack/stack")
 # shellcheck source-path=SCRIPTDIR source=stack/lib/ui.sh
 . "$ROOT/stack/lib/ui.sh"
+# shellcheck source-path=SCRIPTDIR source=stack/lib/environment.sh
+. "$ROOT/stack/lib/environment.sh"
 # shellcheck source-path=SCRIPTDIR source=stack/lib/rust.sh
 . "$ROOT/stack/lib/rust.sh"
 
@@ -26,6 +28,7 @@ usage: ./quick_start.sh [--yes] [--port-offset N] [VERB]
   logs [-f] [PART]
   sql "…"          runs SQL as the owner of the database; without SQL an interactive psql
   redis-cli …
+  kafka TOOL …     topics, consumer-groups or console-consumer
   clean            stops everything and deletes its data (asks first)
 
   --yes            asks nothing
@@ -53,11 +56,21 @@ build() {
 
 # The probe ------------------------------------------------------------------------------------------------------------
 
-score_of() { "${STACK[@]}" redis-cli ZSCORE engagement:10min "$1"; }
 stored_id() { curl -fsS --max-time 5 "${WEBHOOK_URL%/webhook}/events?device=$PROBE_DEVICE&limit=20" | jq -e --argjson id "$1" 'any(.events[]; .id == $id)' >/dev/null; }
 
-# is_score CONTENT NUMBER: Redis prints 8.001 as 8.0009999999999994, so they are compared as numbers
-is_score() { awk -v a="$(score_of "$1")" -v b="$2" 'BEGIN { d = a - b; exit !(d > -0.0005 && d < 0.0005) }'; }
+# score_of CONTENT: empty where it has none; fails where Redis does
+score_of() { "${STACK[@]}" redis-cli -e ZSCORE engagement:10min "$1"; }
+
+# has_score CONTENT NUMBER: Redis prints 8.001 as 8.0009999999999994, so they are compared as numbers
+has_score() {
+    local score
+    score=$(score_of "$1") && [[ -n $score ]] && awk -v a="$score" -v b="$2" 'BEGIN { d = a - b; exit !(d > -0.0005 && d < 0.0005) }'
+}
+
+has_no_score() {
+    local score
+    score=$(score_of "$1") && [[ -z $score ]]
+}
 
 # within WHAT COMMAND…
 within() {
@@ -70,34 +83,46 @@ within() {
     done
 }
 
-# probe: a row of the content that has rested longest goes through to both sinks, and is taken back.
+# take_back CONTENT: a delete is processed with the content, so the content goes last.
+take_back() {
+    "${STACK[@]}" sql -q "DELETE FROM engagement_events WHERE content_id = '$1'"
+    if [[ ${2:-} == checked ]]; then within "taken back in Redis" has_no_score "$1"; fi
+    "${STACK[@]}" sql -q "DELETE FROM content WHERE id = '$1'"
+}
+
+# probe: a row of a content of its own goes through to both sinks, and both are taken back.
 probe() {
-    local since content before id recent
+    local since content id
     since=$(now_ms)
-    IFS='|' read -r content recent < <("${STACK[@]}" sql -At "
-        SELECT c.id, count(e.id) FROM content c
-        LEFT JOIN engagement_events e ON e.content_id = c.id AND e.event_ts > now() - interval '11 min'
-        GROUP BY c.id ORDER BY count(e.id), c.id LIMIT 1")
-    [[ -n $content ]] || die "the table content is empty, so there is nothing to send a probe for"
-    before=$(score_of "$content")
+    content=$(</proc/sys/kernel/random/uuid)
+    # shellcheck disable=SC2064 # what this very probe made, also when interrupted
+    trap "take_back $content || true" EXIT
     id=$("${STACK[@]}" sql -qAt "
+        WITH made AS (INSERT INTO content (id, slug, title, content_type, length_seconds)
+            VALUES ('$content', '$PROBE_DEVICE-$content', 'Quick start', 'podcast', 60) RETURNING id)
         INSERT INTO engagement_events (user_id, content_id, event_type, duration_ms, device)
-        VALUES (uuid_generate_v4(), '$content', 'play', 8000, '$PROBE_DEVICE') RETURNING id")
-    # shellcheck disable=SC2064 # the row of this very probe, also when interrupted
-    trap "'${STACK[0]}' sql -q 'DELETE FROM engagement_events WHERE id = $id' || true" EXIT
+        SELECT uuid_generate_v4(), id, 'play', 8000, '$PROBE_DEVICE' FROM made RETURNING id")
     within "at the receiver" stored_id "$id"
-    if ((recent == 0)); then within "in Redis" is_score "$content" "$(awk -v b="$before" 'BEGIN { print b + 8 }')"; fi
+    within "in Redis" has_score "$content" 8
     done_step 'probe row' "$since" "in Redis and at the receiver"
     since=$(now_ms)
+    take_back "$content" checked
     trap - EXIT
-    "${STACK[@]}" sql -q "DELETE FROM engagement_events WHERE id = $id"
-    if ((recent == 0)); then within "taken back in Redis" is_score "$content" "${before:-0}"; fi
     done_step 'taken back' "$since" "the leaderboard is as before"
 }
 
 # Everything -----------------------------------------------------------------------------------------------------------
 
 address() { sed -n "s/^$1=//p" "$STATE/env"; }
+
+# interrupted PID STATUS: what starts in the background does not see the Ctrl-C, and half a start is no state to leave.
+interrupted() {
+    trap - INT TERM
+    say "interrupted; waiting for the services that are starting (Ctrl-C again: they go on unseen) …"
+    wait "$1" || true
+    say "to go on: ./quick_start.sh · to stop what runs: ./quick_start.sh stop"
+    exit "$2"
+}
 
 start_all() {
     local began services
@@ -106,14 +131,17 @@ start_all() {
     "${STACK[@]}" ports
     "${STACK[@]}" packages "${INSTALL_ARGS[@]}"
     [[ -n ${DELTAFAN_BIN_DIR:-} ]] || need_rust "$YES"
-    "${STACK[@]}" up &
+    # In a session of its own, out of the Ctrl-C's way: initdb minds it even in the background.
+    setsid "${STACK[@]}" up &
     services=$!
-    # An interrupted or failed build must not leave the start half-way.
+    trap 'interrupted "$services" 130' INT
+    trap 'interrupted "$services" 143' TERM
     (build) || {
         wait "$services" || true
         exit 1
     }
     wait "$services" || exit 1
+    trap - INT TERM
     "${STACK[@]}" up webhook-sink stream-processor
     WEBHOOK_URL=$(address WEBHOOK_URL)
     probe
@@ -154,6 +182,7 @@ main() {
     logs) exec "${STACK[@]}" logs "$@" ;;
     sql) exec "${STACK[@]}" sql "$@" ;;
     redis-cli) exec "${STACK[@]}" redis-cli "$@" ;;
+    kafka) exec "${STACK[@]}" kafka "$@" ;;
     clean) "${STACK[@]}" clean "${INSTALL_ARGS[@]}" "$@" ;;
     help) usage ;;
     *) die "unknown verb '$verb'" "./quick_start.sh help" ;;

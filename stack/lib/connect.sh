@@ -63,7 +63,7 @@ put_config() {
 }
 
 # await_connector: connector and task RUNNING, and Debezium streaming from its slot: before that, a row that comes in would
-# never be seen. A failed task is restarted once; Connect does not do it by itself.
+# never be seen. A failed task is restarted once, a paused or stopped connector resumed; Connect does neither by itself.
 await_connector() {
     local status state restarted='' deadline=$((EPOCHSECONDS + CONNECTOR_SECONDS))
     while :; do
@@ -71,6 +71,11 @@ await_connector() {
         state=$(jq -r '[.connector.state // "UNKNOWN"] + [.tasks[]?.state] | join(" ")' <<<"$status")
         case $state in
         'RUNNING RUNNING') if slot_is_active; then return; fi ;;
+        PAUSED* | STOPPED*)
+            warn "the connector is ${state%% *}: resuming it"
+            rest -X PUT -o /dev/null "$CONNECT_URL/connectors/$CONNECTOR/resume" || true
+            sleep 2
+            ;;
         *FAILED*)
             if [[ -n $restarted ]]; then
                 jq -r '.connector.trace // empty, (.tasks[]?.trace // empty)' <<<"$status" | head -n 6 >&2
@@ -86,6 +91,19 @@ await_connector() {
         ((EPOCHSECONDS <= deadline)) || part_failed kafka-connect "did not bring the connector to RUNNING and streaming within $CONNECTOR_SECONDS s (it is: $state)"
         sleep 0.1
     done
+}
+
+# connector_status: what Connect says of the connector and its task, a line each; fails unless both are RUNNING
+connector_status() {
+    local answer name state why lines=0 failed=0
+    answer=$(rest --max-time 5 "$CONNECT_URL/connectors/$CONNECTOR/status" 2>/dev/null) || answer='{}'
+    while IFS=$'\t' read -r name state why; do
+        printf '%-18s %s%s\n' "$name" "${state,,}" "${why:+: $why}"
+        if [[ $state != RUNNING ]]; then failed=1; fi
+        lines=$((lines + 1))
+    done < <(jq -r '(.connector // {state: "UNKNOWN"} | ["connector", .state, .trace]), (.tasks[]? | ["task \(.id)", .state, .trace])
+        | .[2] |= (. // "" | split("\n")[0]) | join("\t")' <<<"$answer")
+    ((lines > 1 && failed == 0))
 }
 
 slot_is_active() {

@@ -30,21 +30,39 @@ format_kafka() {
 }
 
 kafka_start() {
-    local log=$LOGS/kafka.log
     need_java
     need_jars
     KAFKA_DATA=$STATE/kafka/data
     mkdir -p -- "$STATE/kafka"
     render "$ROOT/stack/config/kafka.properties" HOST KAFKA_PORT KAFKA_CONTROLLER_PORT KAFKA_DATA >"$STATE/kafka/server.properties"
     [[ -e $KAFKA_DATA/meta.properties ]] || format_kafka
-    touch "$log"
-    LOG_MARK=$(stat -c %s -- "$log")
     jvm kafka "${KAFKA_HEAP[@]}" -- kafka.Kafka "$STATE/kafka/server.properties"
     await kafka 120 kafka_started
 }
 
 # The port answers before the broker serves; its log says when it does.
 kafka_started() { tail -c "+$((LOG_MARK + 1))" -- "$LOGS/kafka.log" | grep -q 'Kafka Server started'; }
+
+# run_kafka_tool TOOL ARGUMENT…: one of Kafka's command-line tools, on our broker unless it is told another
+run_kafka_tool() {
+    local class broker=(--bootstrap-server "$KAFKA_BROKERS")
+    case ${1:-} in
+    topics | kafka-topics) class=TopicCommand ;;
+    consumer-groups | kafka-consumer-groups) class=consumer.group.ConsumerGroupCommand ;;
+    console-consumer | kafka-console-consumer) class=consumer.ConsoleConsumer ;;
+    *) die "there is no Kafka tool '${1:-}'" "topics, consumer-groups, console-consumer; --help after it says how" ;;
+    esac
+    shift
+    if [[ " $* " == *' --bootstrap-server'[\ =]* ]]; then
+        broker=()
+    elif ! is_alive kafka; then
+        die "kafka does not run" "stack/stack up kafka" "another broker: --bootstrap-server HOST:PORT"
+    fi
+    need_java
+    need_jars
+    exec "$JAVA" -XX:TieredStopAtLevel=1 -Xmx256m -cp "$JARS/libs/*" "-Dlog4j2.configurationFile=$ROOT/stack/config/log4j2.xml" \
+        "org.apache.kafka.tools.$class" "${broker[@]}" "$@"
+}
 
 kafka_stop() { stop_process kafka TERM 30; }
 

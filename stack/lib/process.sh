@@ -57,7 +57,7 @@ tree_of() {
 }
 
 # spawn PART COMMAND…: in a session of its own, so that it outlives the terminal; output goes to the part's log.
-# SPAWN_AS names another account to run as.
+# SPAWN_AS names another account to run as. Sets LOG_MARK to where in the log this run begins.
 MAX_LOG_BYTES=$((16 * 1024 * 1024))
 spawn() {
     local part=$1 log=$LOGS/$1.log pid prefix=()
@@ -66,6 +66,7 @@ spawn() {
         prefix=(setpriv "--reuid=$SPAWN_AS" "--regid=$(id -g "$SPAWN_AS")" --init-groups)
     fi
     if [[ -e $log ]] && (($(stat -c %s -- "$log") > MAX_LOG_BYTES)); then mv -f -- "$log" "$log.1"; fi
+    LOG_MARK=$(stat -c %s -- "$log" 2>/dev/null || echo 0)
     # A background command of a script ignores INT and QUIT; servers give them a meaning.
     (cd / && exec setsid env --default-signal=INT,QUIT "${prefix[@]}" "$@") </dev/null >>"$log" 2>&1 9>&- &
     pid=$!
@@ -154,20 +155,21 @@ thaw_process() {
 
 # Ports ----------------------------------------------------------------------------------------------------------------
 
-# listener_of PORT: the inode of the socket that listens on it; fails where nobody does.
+# listener_of PORT: "INODE UID" of the socket that listens on it; fails where nobody does.
 listener_of() {
     local hex
     printf -v hex ':%04X' "$1"
-    cat /proc/net/tcp /proc/net/tcp6 2>/dev/null |
-        awk -v port="$hex" '$4 == "0A" && substr($2, length($2) - 4) == port { inode = $10 } END { if (inode == "") exit 1; print inode }'
+    # A kernel without IPv6 has no tcp6.
+    { cat /proc/net/tcp /proc/net/tcp6 2>/dev/null || true; } |
+        awk -v port="$hex" '$4 == "0A" && substr($2, length($2) - 4) == port { found = $10 " " $8 } END { if (found == "") exit 1; print found }'
 }
 
-# holder_of INODE: "pid 123 (command line)", as far as we may look
+# holder_of INODE UID: "pid 123 (command line)", as far as we may look
 holder_of() {
     local fd pid
     fd=$(find /proc/[0-9]*/fd -maxdepth 1 -lname "socket:\[$1\]" 2>/dev/null | head -n 1) || true
     if [[ -z $fd ]]; then
-        echo "a process of another account"
+        printf 'a process of the account %s' "$(id -un "$2" 2>/dev/null || printf '%s' "$2")"
         return
     fi
     pid=${fd#/proc/} pid=${pid%%/*}
@@ -176,10 +178,10 @@ holder_of() {
 
 # need_ports PART: nobody else listens on them.
 need_ports() {
-    local port inode
+    local port inode uid
     for port in $(ports_of "$1"); do
-        if inode=$(listener_of "$port"); then
-            die "port $port, which $1 needs, is in use by $(holder_of "$inode")" \
+        if read -r inode uid < <(listener_of "$port"); then
+            die "port $port, which $1 needs, is in use by $(holder_of "$inode" "$uid")" \
                 "stop that process, or move all ports of this stack: --port-offset 10000"
         fi
     done

@@ -108,6 +108,8 @@ make_secrets() {
             rest=$(grep -vE "^$key=" "$SECRETS" || true)
             printf '%s\n' "$rest" >"$SECRETS"
         fi
+        # An editor may have left the last line without its end.
+        if [[ -n $(tail -c 1 -- "$SECRETS") ]]; then echo >>"$SECRETS"; fi
         printf '%s=%s\n' "$key" "$value" >>"$SECRETS"
     done <"$ROOT/.env.example"
     chmod 600 "$SECRETS"
