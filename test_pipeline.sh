@@ -3,10 +3,14 @@
 # its own, which is gone afterwards, also after Ctrl-C. One line per check; the last line is "N passed, N failed".
 set -euo pipefail
 
-ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+ROOT=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")" && pwd)
 cd "$ROOT"
 # shellcheck source=/dev/null
 . stack/lib/ui.sh
+# shellcheck source=/dev/null
+. stack/lib/environment.sh
+# shellcheck source=/dev/null
+. stack/lib/process.sh
 # shellcheck source=/dev/null
 . stack/lib/rust.sh
 
@@ -41,15 +45,36 @@ done
 passed=0 failed=0 began=$(now_ms)
 child='' starting='' state='' logs=''
 
-# The processes whose command line names our state folder: nothing else on the machine does.
+# left_behind STATE: the processes that name this state folder on their command line or in their environment, or are in it:
+# nothing else on the machine does.
 left_behind() {
-    local file pid line moved
-    moved=/var/lib/deltafan/$(printf '%s' "$state" | sha256sum | cut -c1-12)
-    for file in /proc/[0-9]*/cmdline; do
-        pid=${file#/proc/} pid=${pid%/cmdline}
-        [[ $pid != "$$" && $pid != "$BASHPID" ]] || continue
-        line=$(tr '\0' ' ' 2>/dev/null <"$file") || continue
-        if [[ $line == *"$state"* || $line == *"$moved"* ]]; then printf '%s %s\n' "$pid" "${line:0:100}"; fi
+    local pid moved
+    moved=/var/lib/deltafan/$(printf '%s' "$1" | sha256sum | cut -c1-12)
+    {
+        grep -lsF -e "$1" -e "$moved" /proc/[0-9]*/cmdline /proc/[0-9]*/environ || true
+        find /proc/[0-9]*/cwd -maxdepth 0 \( -lname "$1*" -o -lname "$moved*" \) 2>/dev/null || true
+    } | cut -d/ -f3 | sort -un | while read -r pid; do
+        if stat_of "$pid" && [[ $STAT_STATE != [ZX] ]]; then
+            printf '%s %s\n' "$pid" "$(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | cut -c1-100)"
+        fi
+    done
+}
+
+# kill_all: the processes that left_behind names
+kill_all() {
+    local pid
+    while read -r pid _; do kill -KILL "$pid" 2>/dev/null || true; done
+}
+
+# remove_abandoned: the test stacks whose test_pipeline.sh was killed. What it ran may go on, and comes first: it would start
+# again what is stopped. One that was kept (--keep) has no owner.
+remove_abandoned() {
+    local folder
+    for folder in "$ROOT"/.state/test.*; do
+        if [[ ! -O $folder || ! -e $folder/owner ]] || RUN=$folder is_alive owner; then continue; fi
+        say "removing the test stack $folder, whose test was killed"
+        left_behind "$folder" | kill_all
+        stack/stack --state "$folder" clean --yes >/dev/null 2>&1 || warn "$folder could not be removed"
     done
 }
 
@@ -60,20 +85,21 @@ end_group() {
 }
 
 finish() {
-    local status=$? left pid
+    local status=$? left
     trap '' INT TERM HUP
     trap - EXIT
     end_group "$child"
     end_group "$starting"
     if [[ -n $state && -n $keep ]]; then
+        rm -f -- "$state/owner"
         say "the test stack is left running: stack/stack --state $state status; its end: stack/stack --state $state clean"
     elif [[ -n $state ]]; then
         stack/stack --state "$state" clean --yes >>"$logs/stack.log" 2>&1 || true
-        left=$(left_behind)
+        left=$(left_behind "$state")
         if [[ -n $left ]]; then
             failed=$((failed + 1))
             printf '✗ processes were left behind:\n%s\n' "$left"
-            while read -r pid _; do kill -KILL "$pid" 2>/dev/null || true; done <<<"$left"
+            kill_all <<<"$left"
         fi
         rm -rf -- "$state"
     fi
@@ -90,9 +116,14 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-# A process group of its own, waited for in the background, so that a signal ends it and us at once.
+# A process group of its own, waited for in the background, so that a signal ends it and us at once. With FOREGROUND=yes what
+# may ask for a password: it needs the terminal.
 run_child() {
     local status=0
+    if [[ -n ${FOREGROUND:-} ]]; then
+        "$@"
+        return
+    fi
     setsid "$@" &
     child=$!
     wait "$child" || status=$?
@@ -165,18 +196,29 @@ shell_scripts() {
         xargs -0 awk 'FNR == 1 { if (/^#!.*[ \/](ba)?sh$/ || FILENAME ~ /\.sh$/) print FILENAME; nextfile }' | sort
 }
 
-listens() { awk -v port=":$(printf '%04X' "$1")$" '$4 == "0A" && $2 ~ port { found = 1 } END { exit !found }' /proc/net/tcp /proc/net/tcp6; }
-
 free_offset() {
     local candidate port
     while read -r candidate; do
         for port in "${PORTS[@]}" $(seq "${ADMIN_PORTS[@]}"); do
-            if listens $((port + candidate)); then continue 2; fi
+            if listener_of $((port + candidate)) >/dev/null; then continue 2; fi
         done
         printf '%s' "$candidate"
         return
     done < <(seq "$FIRST_OFFSET" 500 "$LAST_OFFSET" | shuf)
     die "no free ports for a test stack" "name some: --port-offset N"
+}
+
+# stack_test SCRIPT: all of them need root
+stack_test() {
+    local name=${1##*/}
+    name=${name%.sh}
+    if [[ $EUID == 0 ]]; then
+        check "stack: $name" "stack-$name" - "$1"
+    elif command -v sudo >/dev/null; then
+        FOREGROUND=yes check "stack: $name" "stack-$name" - sudo -- "$1"
+    else
+        line · "stack: $name" "$(now_ms)" "skipped: it takes root, and there is no sudo"
+    fi
 }
 
 # scenarios STATE OPTION…: each counts.
@@ -218,7 +260,8 @@ if [[ -n $attach ]]; then
     exit
 fi
 
-step packages stack/stack install --for-tests --yes
+remove_abandoned
+FOREGROUND=yes step packages stack/stack install --for-tests --yes
 need_rust yes clippy rustfmt
 
 step build cargo build --release --workspace --bins
@@ -233,6 +276,7 @@ if wants unit-tests; then unit_tests; fi
 if wants_scenarios; then
     state=$(mktemp -d .state/test.XXXXXX)
     state=$ROOT/$state
+    stat_of "$$" && printf '%s %s %s %s\n' "$$" "$STAT_START" "$BOOT_ID" "$EPOCHSECONDS" >"$state/owner"
     offset=${offset:-$(free_offset)}
     # The services start while the stack's own tests run; not earlier, for even idle they take from the compiler.
     setsid stack/stack --state "$state" --port-offset "$offset" up >"$logs/stack.log" 2>&1 &
@@ -241,8 +285,7 @@ fi
 if wants stack-tests; then
     for script in stack/tests/*.sh; do
         [[ -x $script ]] || continue
-        name=${script##*/}
-        check "stack: ${name%.sh}" "stack-${name%.sh}" - "$script"
+        stack_test "$ROOT/$script"
     done
 fi
 if wants_scenarios; then

@@ -14,38 +14,21 @@ ROOT=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/../.." && pw
 
 POLICY=/usr/sbin/policy-rc.d
 CLUSTER_CONF=/etc/postgresql-common/createcluster.conf
-SAVED_SUFFIX=.before-deltafan
+ASIDE=.before-deltafan
 INSTALL_LOCK=/run/lock/deltafan-install.lock
 DPKG_END_SECONDS=600 # the longest that a maintainer script may take after apt-get was killed
 
-# set_aside FILE: what is there (or that nothing is) is kept beside it
-set_aside() {
-    if [[ -e $1 ]]; then
-        cp -a -- "$1" "$1$SAVED_SUFFIX"
-    else
-        : >"$1$SAVED_SUFFIX.none"
-    fi
-}
-
-# put_back FILE: exactly what set_aside found; does nothing where nothing was set aside
-put_back() {
-    if [[ -e $1$SAVED_SUFFIX || -L $1$SAVED_SUFFIX ]]; then
-        mv -f -- "$1$SAVED_SUFFIX" "$1"
-    elif [[ -e $1$SAVED_SUFFIX.none ]]; then
-        rm -f -- "$1" "$1$SAVED_SUFFIX.none"
-    fi
-}
-
 # A dpkg that outlived its apt-get is waited for: it must not meet the machine's own policy.
 restore() {
-    trap '' INT TERM HUP
     local i
+    is_aside "$POLICY" "$ASIDE" || is_aside "$CLUSTER_CONF" "$ASIDE" || return 0
+    if dpkg_runs; then say "waiting for dpkg to end, to put $POLICY back (Ctrl-C leaves that to the next install) …"; fi
     for ((i = 0; i < DPKG_END_SECONDS * 5; i++)); do
         if ! dpkg_runs; then break; fi
         sleep 0.2
     done
-    put_back "$POLICY"
-    put_back "$CLUSTER_CONF"
+    put_back "$POLICY" "$ASIDE"
+    put_back "$CLUSTER_CONF" "$ASIDE"
 }
 
 dpkg_runs() { grep -q ":$(stat -c %i /var/lib/dpkg/lock 2>/dev/null || echo none) " /proc/locks; }
@@ -53,12 +36,12 @@ dpkg_runs() { grep -q ":$(stat -c %i /var/lib/dpkg/lock 2>/dev/null || echo none
 # Forbids to whom this install started, told by the environment that maintainer scripts inherit. To all others, also
 # should a SIGKILL have left it here, it does what the file before it did.
 forbid_services() {
-    set_aside "$POLICY"
+    set_aside "$POLICY" "$ASIDE"
     cat >"$POLICY.new" <<END
 #!/bin/sh
 # Put here by Deltafan for the time of one package install.
 if [ -n "\$DELTAFAN_INSTALL" ]; then exit 101; fi
-if [ -x $POLICY$SAVED_SUFFIX ]; then exec $POLICY$SAVED_SUFFIX "\$@"; fi
+if [ -x $POLICY$ASIDE ]; then exec $POLICY$ASIDE "\$@"; fi
 exit 0
 END
     chmod 755 "$POLICY.new"
@@ -68,7 +51,7 @@ END
 
 # The last line of the file wins.
 forbid_cluster() {
-    set_aside "$CLUSTER_CONF"
+    set_aside "$CLUSTER_CONF" "$ASIDE"
     printf '\ncreate_main_cluster = false\n' >>"$CLUSTER_CONF"
 }
 

@@ -9,6 +9,27 @@
 #   - a redis-server that came just now is not enabled for the next boot, where it would take our port.
 # Both files are restored to exactly what was there.
 
+# set_aside FILE SUFFIX: what is there (or that nothing is) is kept beside it
+set_aside() {
+    if [[ -e $1 ]]; then
+        cp -a -- "$1" "$1$2"
+    else
+        : >"$1$2.none"
+    fi
+}
+
+# is_aside FILE SUFFIX: something was set aside and not put back yet
+is_aside() { [[ -e $1$2 || -L $1$2 || -e $1$2.none ]]; }
+
+# put_back FILE SUFFIX: exactly what set_aside found; does nothing where nothing was set aside
+put_back() {
+    if [[ -e $1$2 || -L $1$2 ]]; then
+        mv -f -- "$1$2" "$1"
+    elif is_aside "$1" "$2"; then
+        rm -f -- "$1" "$1$2.none"
+    fi
+}
+
 # missing_packages: "COMMAND PACKAGE WHAT FOR" per line
 missing_packages() {
     local command package purpose

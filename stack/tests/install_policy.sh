@@ -8,7 +8,10 @@
 set -euo pipefail
 
 ROOT=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/../.." && pwd)
+# shellcheck source-path=SCRIPTDIR source=../lib/packages.sh
+. "$ROOT/stack/lib/packages.sh"
 POLICY=/usr/sbin/policy-rc.d
+ASIDE=.before-deltafan-test # a suffix: where the machine's own policy is during the test
 CLUSTER_CONF=/etc/postgresql-common/createcluster.conf
 NAME=deltafan-policy-probe
 STARTED=/run/$NAME.started # written by the service when it starts
@@ -32,11 +35,17 @@ absent() { [[ ! -e $1 ]]; }
 
 restore() {
     apt-get purge -y -q "$NAME" >/dev/null 2>&1 || true
-    rm -f "$POLICY" "$STARTED" "$SEEN"
-    if [[ -e $work/policy ]]; then cp -a "$work/policy" "$POLICY"; fi
+    rm -f "$STARTED" "$SEEN" "$POLICY".before-deltafan "$POLICY".before-deltafan.none # an install's that was killed here
+    put_back "$POLICY" "$ASIDE"
     rm -rf "$work"
 }
-if [[ -e $POLICY ]]; then cp -a "$POLICY" "$work/policy"; fi
+if is_aside "$POLICY" "$ASIDE"; then
+    put_back "$POLICY" "$ASIDE" # of a test that was killed
+    rm -f "$POLICY".before-deltafan "$POLICY".before-deltafan.none
+else
+    put_back "$POLICY" .before-deltafan # of an install that was killed
+fi
+set_aside "$POLICY" "$ASIDE"
 trap restore EXIT
 trap 'exit 130' INT TERM HUP
 
@@ -86,7 +95,7 @@ settle() {
 
 remove_probe() {
     settle
-    dpkg --configure -a >/dev/null 2>&1 || true # what a killed install left half-way
+    dpkg --configure "$NAME" >/dev/null 2>&1 || true # what a killed install left half-way
     # apt no longer knows a package that was purged and comes from no list.
     if dpkg-query -W "$NAME" >/dev/null 2>&1; then
         apt-get purge -y -q -o DPkg::Lock::Timeout=60 "$NAME" >"$work/purge" 2>&1 || fail "cannot purge: $(cat "$work/purge")"
