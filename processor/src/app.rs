@@ -274,6 +274,6 @@ fn redis_settings(redis: &config::RedisWindow) -> anyhow::Result<redis_window::S
         |window: &config::Window| redis_window::Window::new(window.key.as_str(), window.length.duration());
     let windows = redis.windows.iter().map(window).collect::<Result<_, _>>()?;
     let mut settings = redis_window::Settings::new(redis.url.expose(), windows)?;
-    settings.max_records = redis.batch.max_records.get();
+    settings.max_records = redis.max_records.get();
     Ok(settings)
 }

@@ -133,7 +133,7 @@ pub enum Start {
 
 /// Decides where to begin reading `partition`: the sink's own position wins over the committed offset; a sink that
 /// keeps positions but holds none has lost its effects (or never had any), so everything is read again; only where
-/// nothing was ever committed does the configured start count. `low` and `high` are the watermarks of the partition.
+/// nothing was committed does `first` count. `low` and `high` are the watermarks of the partition.
 pub fn start_of(
     held: &Held,
     partition: Partition,

@@ -1,6 +1,6 @@
 //! The body of a POST, `{"events":[{…},{…}]}`, its name, its limits, and the receiver's answer.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
@@ -69,14 +69,19 @@ pub struct Answer {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rejected {
     /// Its `event_id`; empty where it has none.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_empty")]
     pub event_id: String,
     /// Why, for people.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_empty")]
     pub reason: String,
     /// Its place in the batch, counted from 0; names an event without an id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub index: Option<usize>,
+}
+
+/// A text, empty where it is null.
+fn or_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 /// The `webhook-id` of a batch: `msg_` and the first 16 bytes of SHA-256, in hex, over its event ids in order. Each is

@@ -27,7 +27,7 @@ impl Describe for Properties {
 }
 
 /// What Deltafan sets itself, and why nobody else may.
-const REFUSED: [(&str, &str); 24] = [
+const REFUSED: [(&str, &str); 29] = [
     ("acks", "a dead letter is durable before the position passes it"),
     ("request.required.acks", "a dead letter is durable before the position passes it"),
     ("auto.commit.enable", "a position is committed only after its effects are durable"),
@@ -37,6 +37,7 @@ const REFUSED: [(&str, &str); 24] = [
         "a lane never jumps silently; `start` of the pipeline says where a new lane begins",
     ),
     ("bootstrap.servers", "`kafka.brokers` names the brokers"),
+    ("allow.auto.create.topics", "a topic that is missing is waited for"),
     ("check.crcs", "a record damaged on the way is to be noticed"),
     ("enable.auto.commit", "a position is committed only after its effects are durable"),
     ("enable.auto.offset.store", "a position is committed only after its effects are durable"),
@@ -53,6 +54,10 @@ const REFUSED: [(&str, &str); 24] = [
     ("metadata.broker.list", "`kafka.brokers` names the brokers"),
     ("offset.store.method", "positions are kept in the group, nowhere else"),
     ("partition.assignment.strategy", "with `cooperative-sticky`, commits reach partitions no longer owned"),
+    ("session.timeout.ms", "an instance that is killed must lose its partitions in time"),
+    ("client.id", "it names the lane and the worker, so that the broker's figures can be told apart"),
+    ("queued.min.messages", "what is read ahead is bounded by lane, not by client"),
+    ("queued.max.messages.kbytes", "what is read ahead is bounded by lane, not by client"),
     ("transactional.id", "two lanes with one id would fence each other"),
     ("heartbeat.interval.ms", "the hand-over of partitions rests on it"),
 ];

@@ -20,10 +20,10 @@ const WORKERS: CountTo = CountTo {
 const MAX_RECORDS: CountTo =
     CountTo { max: 20_000, why: "one call of 4,000 cells blocks Redis for up to 31 ms already" };
 const MAX_EVENTS: CountTo = CountTo { max: 10_000, why: "a receiver stores a batch in one transaction" };
-const BATCH_BYTES: BytesIn = BytesIn {
+const BODY_BYTES: BytesIn = BytesIn {
     min: 1 << 10,
-    max: 64 << 20,
-    why: "less holds no event; more is held in memory by each worker",
+    max: 2 << 20,
+    why: "less holds no event; more is never prepared for one request",
 };
 const WEBHOOK_TIMEOUT: DurationIn = DurationIn {
     min: Duration::from_millis(100),
@@ -96,17 +96,6 @@ impl Sink {
             Target::Webhook(_) => SinkType::Webhook,
         }
     }
-
-    /// The bounds of one write, whatever the type calls them.
-    #[must_use]
-    pub fn batch(&self) -> Batch {
-        match &self.target {
-            Target::RedisWindow(redis) => redis.batch.clone(),
-            Target::Webhook(webhook) => {
-                Batch { max_records: webhook.max_events, max_bytes: webhook.max_body }
-            }
-        }
-    }
 }
 
 impl Describe for Sink {
@@ -126,22 +115,12 @@ impl Describe for Sink {
 settings! {
     /// Rolling leaderboards in Redis: sorted sets that hold the sums of the last minutes.
     pub struct RedisWindow {
-        /// The server: `redis://[user:password@]host[:port][/database]`, or `rediss://` for TLS.
+        /// The server: `redis://[user:password@]host[:port][/database]`.
         pub url: RedisUrl = required(&RedisUrlKind),
         /// The leaderboards, each with its key and its length.
         pub windows: Windows = windows(),
-        /// The bounds of one write.
-        pub batch: Batch = section(Batch::read),
-    }
-}
-
-settings! {
-    /// The bounds of one write. A single record above `max_bytes` goes alone.
-    pub struct Batch {
-        /// At most so many records.
+        /// At most so many records in one write.
         pub max_records: NonZeroUsize = optional(&MAX_RECORDS, "4000"),
-        /// At most so many bytes.
-        pub max_bytes: Bytes = optional(&BATCH_BYTES, "2MiB"),
     }
 }
 
@@ -167,7 +146,7 @@ settings! {
         /// At most so many events in one request.
         pub max_events: NonZeroUsize = optional(&MAX_EVENTS, "1000"),
         /// At most so many bytes in the body of one request; a single event above it goes alone.
-        pub max_body: Bytes = optional(&BATCH_BYTES, "1MiB"),
+        pub max_body: Bytes = optional(&BODY_BYTES, "1MiB"),
         /// Whether the address may be loopback or a private network.
         pub allow_private_targets: bool = optional(&Flag, "false"),
     }

@@ -144,8 +144,8 @@ url_type! {
     PostgresUrl, PostgresUrlKind, "postgres://user:password@host:5432/database", &[("postgres", 5432), ("postgresql", 5432)]
 }
 url_type! {
-    /// Where a Redis server is: `redis://`, or `rediss://` for TLS.
-    RedisUrl, RedisUrlKind, "redis://user:password@host:6379/0", &[("redis", 6379), ("rediss", 6379)]
+    /// Where a Redis server is.
+    RedisUrl, RedisUrlKind, "redis://user:password@host:6379/0", &[("redis", 6379)]
 }
 url_type! {
     /// Where a webhook is posted to: `http://` or `https://`.

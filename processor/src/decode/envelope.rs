@@ -79,7 +79,7 @@ struct SourceBlock<'a> {
     #[serde(default)]
     lsn: Option<u64>,
     #[serde(default, rename = "txId")]
-    tx_id: Option<u32>,
+    tx_id: Option<u64>,
     ts_ms: i64,
     #[serde(default)]
     ts_us: Option<i64>,
@@ -182,9 +182,10 @@ impl<'a> SourceBlock<'a> {
             (None, Op::Read) => 0,
             (None, _) => return Err(missing("source.lsn")),
         };
+        // A snapshot writes the 64-bit id, the WAL its lower half.
         let tx_id = match (self.tx_id, op) {
-            (Some(tx_id), _) => tx_id,
-            (None, Op::Read) => 0,
+            (Some(tx_id), _) => u32::try_from(tx_id & u64::from(u32::MAX)).ok(),
+            (None, Op::Read) => None,
             (None, _) => return Err(missing("source.txId")),
         };
         Ok(Source {

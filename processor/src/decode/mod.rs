@@ -50,8 +50,8 @@ pub struct Source<'a> {
     pub table: Cow<'a, str>,
     /// Position of the change in the WAL, in bytes. Rows of one COPY share it.
     pub lsn: u64,
-    /// The 32-bit id of the transaction.
-    pub tx_id: u32,
+    /// The lower 32 bits of the transaction's id; none for a row read at no certain moment.
+    pub tx_id: Option<u32>,
     /// Time of the commit, in microseconds since 1970 UTC.
     pub committed_us: i64,
 }

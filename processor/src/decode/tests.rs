@@ -217,7 +217,7 @@ fn one_time_is_one_event_however_it_is_written() {
             schema: "s".into(),
             table: "t".into(),
             lsn: 1,
-            tx_id: 1,
+            tx_id: Some(1),
             committed_us: 0,
         };
         event_id(Op::Create, &source, &row)

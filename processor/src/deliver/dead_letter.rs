@@ -1,5 +1,6 @@
 //! Dead letters: records that can't be delivered, kept byte for byte in a topic of their own.
 
+use crate::position::LogId;
 use crate::source::Record;
 use crate::source::client::Cluster;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -45,6 +46,8 @@ impl Stage {
 /// A record that can't be delivered.
 #[derive(Debug)]
 pub struct DeadLetter<'r> {
+    /// The log that holds it.
+    pub log: &'r LogId,
     /// The record with its headers.
     pub record: Record<'r>,
     /// Where it failed.
@@ -157,7 +160,7 @@ impl DeadLetters {
     fn headers(&self, letter: &DeadLetter<'_>) -> OwnedHeaders {
         let record = &letter.record;
         let (partition, offset) = (record.partition.to_string(), record.offset.to_string());
-        let (id, attempts) = (self.id(record), letter.attempts.to_string());
+        let (id, attempts) = (self.id(letter), letter.attempts.to_string());
         let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis().to_string();
         let added = [
             ("__connect.errors.topic", self.source_topic.as_str()),
@@ -185,12 +188,9 @@ impl DeadLetters {
         headers
     }
 
-    /// The same for the same record of the same lane, whoever writes it again.
-    fn id(&self, record: &Record<'_>) -> String {
-        let place = format!(
-            "{}/{}/{}/{}/{}",
-            self.pipeline, self.sink, self.source_topic, record.partition, record.offset
-        );
+    /// The same for the same record of the same lane, whoever writes it again; another one for a topic made again.
+    fn id(&self, DeadLetter { log, record, .. }: &DeadLetter<'_>) -> String {
+        let place = format!("{}/{}/{log}/{}/{}", self.pipeline, self.sink, record.partition, record.offset);
         let digest = Sha256::digest(place.as_bytes());
         digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
     }

@@ -97,7 +97,7 @@ impl<B: Batch> Preparing<'_, B> {
     async fn freshness(&self) -> Freshness {
         match &self.lane.enricher {
             Some(enricher) if self.wants_content => enricher.freshness().await,
-            _ => Freshness::Sure,
+            _ => Freshness::Unsure,
         }
     }
 
@@ -126,7 +126,7 @@ impl<B: Batch> Preparing<'_, B> {
         &self,
         enricher: &Enricher,
         id: Uuid,
-        tx_id: u32,
+        tx_id: Option<u32>,
         freshness: Freshness,
     ) -> Option<Arc<Content>> {
         let mut failures = 0;

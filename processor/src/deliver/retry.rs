@@ -7,7 +7,7 @@ const FIRST: Duration = Duration::from_millis(50);
 /// ... up to this: a sink that comes back after a long while is found within two seconds.
 const LONGEST: Duration = Duration::from_secs(2);
 /// A pause that a sink asks for is honoured up to this long.
-const LONGEST_ASKED: Duration = Duration::from_secs(300);
+const LONGEST_ASKED: Duration = Duration::from_secs(600);
 /// A paused sink is looked at again after this long.
 pub const LOOK_AGAIN: Duration = Duration::from_secs(2);
 

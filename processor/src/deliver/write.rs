@@ -5,6 +5,7 @@ use super::dead_letter::StoreError;
 use super::outbox::{Item, Outbox, RecordRef, Refused, Request};
 use super::{DeadLetter, Lane, Stage, retry};
 use crate::health::{SinkState, WorkerHealth};
+use crate::position::LogId;
 use crate::sink::{Batch, Class, Sink, SinkError, Write, Written};
 use crate::source::{Epoch, Handoff, Question};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -86,7 +87,7 @@ impl<S: Sink> Writing<'_, S> {
     /// Dead letters first: the position may pass them only once they are durable, and a sink moves its own position with
     /// the write.
     async fn deliver(&mut self, request: &Request<S::Batch>, batch: S::Batch) -> Result<(), GivenUp> {
-        self.bury(&request.refused, request.epoch).await?;
+        self.bury(request, &request.refused).await?;
         // What is still to be written, with the index of its first event; the next part is the last of the list.
         let mut parts = vec![(batch, 0)];
         while let Some((mut batch, first)) = parts.pop() {
@@ -96,12 +97,12 @@ impl<S: Sink> Writing<'_, S> {
                     let refused =
                         rejected.into_iter().filter_map(|(index, reason)| refuse(records, index, reason));
                     let refused: Vec<_> = refused.collect();
-                    self.bury(&refused, request.epoch).await?;
+                    self.bury(request, &refused).await?;
                     self.count(request, first, records.len(), refused.len());
                 }
                 Ended::Condemned(reason) if batch.len() <= 1 => {
                     let refused: Vec<_> = refuse(records, 0, reason).into_iter().collect();
-                    self.bury(&refused, request.epoch).await?;
+                    self.bury(request, &refused).await?;
                 }
                 Ended::Condemned(_) => {
                     let half = batch.len() / 2;
@@ -150,8 +151,10 @@ impl<S: Sink> Writing<'_, S> {
     }
 
     /// Makes dead letters durable, however long that takes.
-    async fn bury(&mut self, refused: &[Refused], epoch: Epoch) -> Result<(), GivenUp> {
-        let letters: Vec<_> = refused.iter().filter_map(|refused| self.letter(refused)).collect();
+    async fn bury(&mut self, request: &Request<S::Batch>, refused: &[Refused]) -> Result<(), GivenUp> {
+        let epoch = request.epoch;
+        let letters: Vec<_> =
+            refused.iter().filter_map(|refused| self.letter(&request.log, refused)).collect();
         if letters.is_empty() {
             return Ok(());
         }
@@ -191,9 +194,10 @@ impl<S: Sink> Writing<'_, S> {
         Ok(())
     }
 
-    fn letter<'r>(&self, refused: &'r Refused) -> Option<DeadLetter<'r>> {
+    fn letter<'r>(&self, log: &'r LogId, refused: &'r Refused) -> Option<DeadLetter<'r>> {
         let record = refused.record.chunk.get_whole(refused.record.index)?;
         Some(DeadLetter {
+            log,
             record,
             stage: refused.stage,
             reason: &refused.reason,

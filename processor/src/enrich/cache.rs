@@ -3,6 +3,7 @@
 use crate::position::{Offset, Partition, Positions};
 use crate::transform::Content;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -12,8 +13,8 @@ use uuid::Uuid;
 pub struct Known {
     /// The content.
     pub content: Arc<Content>,
-    /// The 32-bit id of the transaction that made it so.
-    pub tx_id: u32,
+    /// The lower 32 bits of the id of the transaction that made it so, where that is known.
+    pub tx_id: Option<u32>,
 }
 
 /// Filled by the feed alone, read by every enriching lane.
@@ -22,11 +23,17 @@ pub struct Cache {
     contents: RwLock<HashMap<Uuid, Known>>,
     /// How far the feed has come: everything before these positions is in `contents`.
     reached: watch::Sender<Positions>,
+    /// How often everything was forgotten: what was known to be sure before then is sure no longer.
+    generation: AtomicU64,
 }
 
 impl Default for Cache {
     fn default() -> Self {
-        Self { contents: RwLock::default(), reached: watch::Sender::new(Positions::new()) }
+        Self {
+            contents: RwLock::default(),
+            reached: watch::Sender::new(Positions::new()),
+            generation: AtomicU64::new(0),
+        }
     }
 }
 
@@ -47,8 +54,14 @@ impl Cache {
 
     /// Forgets everything: it is read again from the beginning.
     pub fn clear(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
         self.reached.send_replace(Positions::new());
         self.contents.write().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Changes whenever everything is forgotten.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
     }
 
     /// How many contents are known.

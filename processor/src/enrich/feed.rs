@@ -203,7 +203,7 @@ mod tests {
             let (got, known) =
                 effect(None, Some(value(op, before, &row).as_bytes())).expect("read").expect("some");
             let known = known.expect("set");
-            assert_eq!((got, known.tx_id, known.content.version), (id, 7, Some(9)));
+            assert_eq!((got, known.tx_id, known.content.version), (id, Some(7), Some(9)));
             assert_eq!(
                 (known.content.length_seconds, known.content.content_type.as_deref()),
                 (Some(600), Some("video"))

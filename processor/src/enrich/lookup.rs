@@ -41,7 +41,7 @@ pub struct Answer {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LookupError {
     /// No connection, or the query failed.
-    #[error("postgres can't be asked for a content: {0}")]
+    #[error("postgres can't be asked for a content: {}", with_causes(.0))]
     Postgres(Arc<tokio_postgres::Error>),
     /// It took too long.
     #[error("postgres did not answer within {0:?}")]
@@ -58,6 +58,17 @@ pub enum LookupError {
     /// The process is coming to its end.
     #[error("stopping")]
     Stopping,
+}
+
+/// The error and its causes on one line: by itself it says no more than "db error".
+fn with_causes(error: &tokio_postgres::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }
 
 /// The answers of the last moments, and how to get more.
@@ -85,22 +96,22 @@ impl Lookup {
         Self { database: Arc::new(Database { config, timeout, client: Mutex::default() }), answers, runtime }
     }
 
-    /// The content as of a moment at which the transaction `tx_id` was visible.
+    /// The content as of a moment at which the transaction `tx_id`, where there is one, was visible.
     ///
     /// # Errors
     /// Postgres can't be asked.
-    pub async fn content(&self, id: Uuid, tx_id: u32) -> Result<Answer, LookupError> {
+    pub async fn content(&self, id: Uuid, tx_id: Option<u32>) -> Result<Answer, LookupError> {
         let began = Instant::now();
+        let mut unseen = 0;
         while began.elapsed() < self.database.timeout {
             let answer =
                 self.answers.try_get_with(id, self.ask(id)).await.map_err(|error| (*error).clone())?;
-            if answer.snapshot.sees(tx_id) {
-                return Ok(answer);
-            }
+            let Some(tx_id) = tx_id.filter(|tx_id| !answer.snapshot.sees(*tx_id)) else { return Ok(answer) };
+            unseen = tx_id;
             self.answers.invalidate(&id).await;
             tokio::time::sleep(NOT_YET_VISIBLE).await;
         }
-        Err(LookupError::NotVisible(tx_id))
+        Err(LookupError::NotVisible(unseen))
     }
 
     async fn ask(&self, id: Uuid) -> Result<Answer, LookupError> {

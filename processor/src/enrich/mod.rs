@@ -34,8 +34,8 @@ pub struct Enricher {
 /// Whether the cache is known to be as new as every event of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Freshness {
-    /// It is: the fence was reached.
-    Sure,
+    /// It is: the fence was reached, in this generation of the cache.
+    Sure(u64),
     /// It may not be: each content has to be asked for.
     Unsure,
 }
@@ -48,11 +48,12 @@ impl Enricher {
 
     /// To be called once after a batch of events was fetched.
     pub async fn freshness(&self) -> Freshness {
+        let generation = self.cache.generation();
         let reached = async {
             match self.fence.watermarks().await {
                 Some(watermarks) => {
                     self.cache.reach(&watermarks).await;
-                    Freshness::Sure
+                    Freshness::Sure(generation)
                 }
                 None => Freshness::Unsure,
             }
@@ -67,17 +68,22 @@ impl Enricher {
     pub async fn content(
         &self,
         id: Uuid,
-        tx_id: u32,
+        tx_id: Option<u32>,
         freshness: Freshness,
     ) -> Result<Option<Arc<Content>>, LookupError> {
         let known = self.cache.get(&id);
-        if let (Some(known), Freshness::Sure) = (&known, freshness) {
+        // Looked at after the entry: a cache that is being filled anew holds old versions for a while.
+        if let (Some(known), Freshness::Sure(generation)) = (&known, freshness)
+            && generation == self.cache.generation()
+        {
             return Ok(Some(Arc::clone(&known.content)));
         }
         let answer = self.lookup.content(id, tx_id).await?;
         match known {
             // The feed has a change that this answer has not seen yet: the feed's is the newer one.
-            Some(known) if !answer.snapshot.sees(known.tx_id) => Ok(Some(known.content)),
+            Some(known) if known.tx_id.is_some_and(|tx_id| !answer.snapshot.sees(tx_id)) => {
+                Ok(Some(known.content))
+            }
             _ => Ok(answer.content),
         }
     }

@@ -39,7 +39,7 @@ enum Refusal {
     Busy,
     #[error(transparent)]
     Body(#[from] BodyError),
-    #[error("the request is not believed: {0}")]
+    #[error("the request is not believed")]
     Signature(#[from] SignatureError),
     #[error(transparent)]
     Batch(#[from] event::BodyError),

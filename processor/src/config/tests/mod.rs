@@ -48,7 +48,7 @@ fn the_default_needs_nothing_but_the_webhook_secret() {
     let Target::RedisWindow(redis) = &sink.target else { panic!("the first sink is Redis") };
     assert_eq!(redis.windows[0].key.as_str(), "engagement:10min");
     assert_eq!(redis.windows[0].length.seconds(), 600);
-    assert_eq!(sink.batch().max_bytes.get(), 2 << 20);
+    assert_eq!(redis.max_records.get(), 4000);
 }
 
 #[test]
@@ -133,9 +133,9 @@ fn the_kitchen_sink_parses() {
     let windows: Vec<_> = windows.windows.iter().map(|w| (w.key.as_str(), w.length.seconds())).collect();
     assert_eq!(windows, [("engagement:1s", 1), ("engagement:1h", 3600), ("price:$1", 86_400)]);
     let webhook = pipeline.sinks.get("webhook_eu").unwrap();
-    assert_eq!((webhook.batch().max_records.get(), webhook.batch().max_bytes.get()), (1, 2048));
     let Target::Webhook(webhook) = &webhook.target else { panic!("a webhook sink") };
     assert_eq!((webhook.secrets.len(), webhook.url.port()), (2, 443));
+    assert_eq!((webhook.max_events.get(), webhook.max_body.get()), (1, 2048));
 
     let other = config.pipelines.get("leaderboard_only").unwrap();
     assert!(other.content.is_none());
@@ -149,7 +149,7 @@ fn what_is_described_is_a_configuration_that_holds_no_secret() {
     let described = config.describe();
     assert!(described.contains("  lookup_timeout: 500ms\n"), "{described}");
     assert!(described.contains("    sasl.password: [redacted]\n"), "{described}");
-    assert!(described.contains("url: rediss://default:[redacted]@cache.example:6380/3\n"), "{described}");
+    assert!(described.contains("url: redis://default:[redacted]@cache.example:6380/3\n"), "{described}");
     assert!(
         described.contains("url: https://user:[redacted]@hooks.example:443/in?[redacted]\n"),
         "{described}"
@@ -190,7 +190,7 @@ fn no_secret_is_printed_with_a_problem() {
         ("lookup_timeout", "lookuptimeout"),
         ("postgresql://", "mysql://"),
         ("postgresql://", "postgresql:"),
-        ("rediss://", "redis//"),
+        ("redis://", "redis//"),
         ("@cache.example:6380/3\n", "@cache.example:0\n"),
         ("secrets:", "secretes:"),
         ("secrets:", "secrets: {a: 1}\n        secrets:"),
@@ -200,8 +200,8 @@ fn no_secret_is_printed_with_a_problem() {
         ("https://user", "\"https://user"),
         ("https://user:hookpw@", "https://user:1/hookpw@"),
         ("topic: content", "topic: whsec_bmV3bmV3"),
-        ("url: rediss", "url: !x rediss"),
-        ("url: rediss", "url: &x rediss"),
+        ("url: redis", "url: !x redis"),
+        ("url: redis", "url: &x redis"),
         ("shutdown_timeout: 1min", "shutdown_timeout: 1min # topsecret"),
         ("shutdown_timeout: 1min", "shutdown_timeout: ${NOT_A_NUMBER}"),
         ("${WORKERS:-4}", "${NOT_A_NUMBER}"),

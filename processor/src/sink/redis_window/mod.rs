@@ -61,6 +61,8 @@ pub struct RedisWindow {
     client: Client,
     scripts: &'static Scripts,
     seen: watch::Receiver<Seen>,
+    /// Redis' absences before the window was last asked where it stands.
+    absences: u64,
     max_records: usize,
 }
 
@@ -92,7 +94,14 @@ impl RedisWindow {
             belief: Belief::default(),
         };
         let windows = settings.windows.iter().map(unit).collect();
-        Self { windows, client: Client::new(settings), scripts, seen, max_records: settings.max_records }
+        Self {
+            windows,
+            client: Client::new(settings),
+            scripts,
+            seen,
+            absences: 0,
+            max_records: settings.max_records,
+        }
     }
 
     async fn open(&mut self, log: &LogId, partitions: &[Partition]) -> Result<(), SinkError> {
@@ -195,7 +204,7 @@ impl Sink for RedisWindow {
 
     async fn positions(&mut self, log: &LogId, partitions: &[Partition]) -> Result<Held, SinkError> {
         // What the ticker saw up to here is settled by asking; what it sees from here on is news.
-        self.seen.mark_unchanged();
+        self.absences = self.seen.borrow_and_update().absences;
         self.open(log, partitions).await?;
         Ok(Held::At(self.lowest(partitions.iter().copied())))
     }
@@ -217,10 +226,13 @@ impl Sink for RedisWindow {
         Err(contended(self.client.address(), "somebody else keeps moving the same positions"))
     }
 
-    /// A window was lost, or made anew by somebody else.
+    /// A window was lost, or made anew by somebody else; or Redis was away, and may have come back as it was before.
     async fn disturbed(&mut self) {
         while self.seen.changed().await.is_ok() {
             let seen = self.seen.borrow_and_update();
+            if seen.reachable && seen.absences != self.absences {
+                return;
+            }
             let other = |(unit, standing): (&Unit, &Standing)| match (unit.belief.incarnation(), standing) {
                 (Some(_), Standing::Gone) => true,
                 (Some(believed), Standing::Here(is)) => believed != is,

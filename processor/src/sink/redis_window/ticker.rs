@@ -37,6 +37,8 @@ pub enum Standing {
 pub struct Seen {
     /// Whether Redis answered the last tick.
     pub reachable: bool,
+    /// How often it stopped answering.
+    pub absences: u64,
     /// What it saw of each window, in the order of the settings; kept while Redis is out of reach.
     pub windows: Vec<Standing>,
 }
@@ -68,7 +70,7 @@ impl Ticker {
     ) -> (Self, watch::Receiver<Seen>) {
         let windows: Vec<_> =
             settings.windows.iter().map(|window| (window.key().to_owned(), Keys::of(window))).collect();
-        let unknown = Seen { reachable: false, windows: vec![Standing::Unknown; windows.len()] };
+        let unknown = Seen { reachable: false, absences: 0, windows: vec![Standing::Unknown; windows.len()] };
         let (sender, seen) = watch::channel(unknown);
         let client = Client::new(settings);
         let failing = None;
@@ -137,12 +139,13 @@ impl Ticker {
                 }
             });
         }
-        self.tell(Seen { reachable: true, windows });
+        self.tell(windows);
         Ok(due)
     }
 
-    fn tell(&self, new: Seen) {
+    fn tell(&self, windows: Vec<Standing>) {
         self.seen.send_if_modified(|seen| {
+            let new = Seen { reachable: true, absences: seen.absences, windows };
             let changed = *seen != new;
             if changed {
                 for ((key, _), (was, is)) in self.windows.iter().zip(seen.windows.iter().zip(&new.windows)) {
@@ -161,7 +164,11 @@ impl Ticker {
             tracing::warn!(%error, remedy, "the windows in redis are not kept");
             self.failing = Some(state);
         }
-        self.seen.send_if_modified(|seen| std::mem::replace(&mut seen.reachable, false));
+        self.seen.send_if_modified(|seen| {
+            let was_reachable = std::mem::replace(&mut seen.reachable, false);
+            seen.absences += u64::from(was_reachable);
+            was_reachable
+        });
     }
 
     async fn succeeded(&mut self) {

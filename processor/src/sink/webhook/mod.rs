@@ -13,14 +13,13 @@ mod target;
 #[cfg(test)]
 mod tests;
 
-use super::{Batch, Sink, SinkError, Write, Written};
+use super::{Batch, Class, Sink, SinkError, Write, Written};
 use crate::position::{Held, LogId, Partition};
 pub use batch::Events;
-use client::{Client, Reply};
+use client::Client;
 pub use config::{Settings, SettingsError};
 use error::{Outcome, answered, classify};
 pub use target::{PrivateTarget, Target, TargetError};
-use tracing::warn;
 
 /// A webhook sink, of one worker of one lane.
 #[derive(Debug)]
@@ -63,24 +62,17 @@ impl Sink for Webhook {
         let answer_bytes = answer::most_bytes(batch.len());
         let reply = self.client.post(&batch.name(), batch.body(), answer_bytes).await?;
         match classify(reply.status.as_u16(), reply.retry_after) {
-            Outcome::Accepted => Ok(Written::Durable { rejected: self.rejected(&reply, batch) }),
+            // What it rejects may stand in the part that was not read; a page of text rejects nothing.
+            Outcome::Accepted if reply.cut && reply.body.trim_ascii_start().starts_with(b"{") => {
+                let message =
+                    format!("{} answered more than {} bytes", self.client.target(), reply.body.len());
+                let remedy = Some("let the receiver answer with less: a rejected event's reason is a line");
+                Err(SinkError { class: Class::Pause, message, remedy, source: None })
+            }
+            Outcome::Accepted => Ok(Written::Durable { rejected: answer::rejected(&reply.body, batch) }),
             Outcome::Failed { class, remedy } => {
                 Err(answered(self.client.target(), reply.status.as_u16(), &reply.body, class, remedy))
             }
         }
-    }
-}
-
-impl Webhook {
-    fn rejected(&self, reply: &Reply, batch: &Events) -> Vec<(usize, String)> {
-        if reply.cut {
-            warn!(
-                receiver = %self.client.target(),
-                bytes = reply.body.len(),
-                "the answer is longer than a list of rejected events can be: taken as plain acceptance"
-            );
-            return Vec::new();
-        }
-        answer::rejected(&reply.body, batch)
     }
 }

@@ -14,8 +14,9 @@ pub use trouble::SourceError;
 use super::client::Cluster;
 use super::group::Membership;
 use super::handoff::{Handoff, Limits};
+use super::topic::Topic;
 use crate::health::{SinkState, State, WorkerHealth};
-use crate::position::{FirstStart, Held, LogId, Offset, Partition};
+use crate::position::{FirstStart, Held, Offset, Partition};
 use metrics::Counter;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -73,7 +74,7 @@ enum Phase {
     /// It owns no partition.
     Unassigned,
     /// It owns partitions and wants to know where to begin; a question that failed waits until the instant given.
-    Finding { partitions: Vec<Partition>, log: Option<LogId>, held: Option<Held>, not_before: Instant },
+    Finding { partitions: Vec<Partition>, topic: Option<Topic>, held: Option<Held>, not_before: Instant },
     /// It reads.
     Reading { queues: Vec<Queue>, lost: Vec<Partition> },
 }
@@ -134,7 +135,7 @@ impl Reader {
             self.look_for_kafka();
             self.find_start();
             self.restart_if_asked();
-            let taken = self.read();
+            let taken = self.read()?;
             self.commit_if_due();
             if taken == 0 {
                 thread::park_timeout(IDLE);
@@ -162,6 +163,7 @@ impl Reader {
         if notices.revoked {
             tracing::info!(group = self.reading.group, "partitions given back");
             self.forget();
+            self.health.set(State::Waiting { why: "the group shares its partitions out anew".to_owned() });
         }
         if let Some(partitions) = notices.assigned {
             tracing::info!(group = self.reading.group, ?partitions, "partitions assigned");
@@ -170,6 +172,9 @@ impl Reader {
         if let Some(code) = notices.failed_commit {
             tracing::warn!(group = self.reading.group, error = %code, "offsets not committed; the next commit repeats them");
             self.committed.clear();
+            if code == RDKafkaErrorCode::TopicAuthorizationFailed {
+                self.broker_error(KafkaError::ConsumerCommit(code))?;
+            }
         }
         if stray {
             // A record outside the queues of the partitions: to keep the order, read again from where the sink stands.
@@ -211,10 +216,14 @@ impl Reader {
     }
 
     /// Fills the handoff from the partitions' queues, a turn each.
-    fn read(&mut self) -> usize {
-        let Phase::Reading { queues, .. } = &mut self.phase else { return 0 };
+    fn read(&mut self) -> Result<usize, SourceError> {
+        let Phase::Reading { queues, .. } = &mut self.phase else { return Ok(0) };
         let mut taken = 0;
-        let mut failed = None;
+        let mut failed = Vec::new();
+        // The handoff may be full before all had their turn: each time another one is the first.
+        if !queues.is_empty() {
+            queues.rotate_left(1);
+        }
         for Queue { partition, at, messages } in queues {
             let mut turn = 0;
             taken += self.handoff.fill(|chunk| {
@@ -230,26 +239,28 @@ impl Reader {
                         true
                     }
                     Some(Err(error)) => {
-                        failed = Some((*partition, error));
+                        failed.push((*partition, error));
                         false
                     }
                 }
             });
         }
         self.records_read.increment(u64::try_from(taken).unwrap_or_default());
-        if let Some((partition, error)) = failed {
-            self.read_error(partition, &error);
+        for (partition, error) in failed {
+            self.read_error(partition, error)?;
         }
-        taken
+        Ok(taken)
     }
 
     /// An error in place of a record. Passing ones librdkafka mends itself; an offset that is no longer there is not.
-    fn read_error(&mut self, partition: Partition, error: &KafkaError) {
+    fn read_error(&mut self, partition: Partition, error: KafkaError) -> Result<(), SourceError> {
         tracing::warn!(topic = self.reading.topic, partition, %error, "reading failed");
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset) {
             // The start is decided anew, which names what is lost.
             let owned = self.owned();
             self.find(owned);
+            return Ok(());
         }
+        self.broker_error(error)
     }
 }

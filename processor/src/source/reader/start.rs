@@ -2,7 +2,7 @@
 
 use super::{ASK_AGAIN, ASK_TIMEOUT, Phase, Queue, Reader};
 use crate::health::State;
-use crate::position::{Held, LogId, Offset, Partition, Positions, Span, Start, start_of};
+use crate::position::{FirstStart, Held, Offset, Partition, Positions, Span, Start, start_of};
 use crate::source::group::belongs_to;
 use crate::source::topic::{self, Topic};
 use rdkafka::consumer::Consumer;
@@ -24,21 +24,21 @@ impl Reader {
             self.forget();
         } else {
             self.health.set(State::Waiting { why: "finding out where to begin".to_owned() });
-            self.phase = Phase::Finding { partitions, log: None, held: None, not_before: Instant::now() };
+            self.phase = Phase::Finding { partitions, topic: None, held: None, not_before: Instant::now() };
         }
     }
 
     /// Takes the next step towards reading: names the log, asks the sink, assigns the offsets.
     pub(super) fn find_start(&mut self) {
-        let Phase::Finding { partitions, log, held, not_before } = &mut self.phase else { return };
+        let Phase::Finding { partitions, topic, held, not_before } = &mut self.phase else { return };
         if Instant::now() < *not_before {
             return;
         }
-        let Some(known) = log.clone() else {
+        let Some(known) = topic.clone() else {
             match topic::describe(&self.consumer, &self.reading.topic) {
-                Ok(Some(Topic { log: found, .. })) => {
-                    self.handoff.ask(found.clone(), partitions.clone());
-                    *log = Some(found);
+                Ok(Some(found)) => {
+                    self.handoff.ask(found.log.clone(), partitions.clone());
+                    *topic = Some(found);
                 }
                 Ok(None) => {
                     *not_before = Instant::now() + ASK_AGAIN;
@@ -67,24 +67,28 @@ impl Reader {
     }
 
     /// Decides where each partition begins and assigns it.
-    fn start(&self, log: &LogId, partitions: &[Partition], held: &Held) -> KafkaResult<Phase> {
-        let committed = self.committed_offsets(log, partitions)?;
+    fn start(&self, topic: &Topic, partitions: &[Partition], held: &Held) -> KafkaResult<Phase> {
+        let (committed, ran_before) = self.committed_offsets(topic)?;
+        // Only a lane that never ran may begin at the end: to one that ran, records that it does not know are missing.
+        let first = if ran_before { FirstStart::Earliest } else { self.reading.first };
         let mut starts = Positions::new();
         let mut lost = Vec::new();
+        let mut tail_lost = false;
         for &partition in partitions {
             let (low, high) = self.consumer.fetch_watermarks(&self.reading.topic, partition, ASK_TIMEOUT)?;
             let before = committed.get(&partition).copied();
-            match start_of(held, partition, before, self.reading.first, (low, high)) {
+            match start_of(held, partition, before, first, (low, high)) {
                 Start::At(offset) => starts.insert(partition, offset),
                 Start::Earliest => starts.insert(partition, low),
                 Start::Latest => starts.insert(partition, high),
                 Start::Lost { from, to } => {
                     lost.push((partition, from, to));
+                    tail_lost |= from == high;
                     None
                 }
             };
         }
-        self.consumer.context().set_log(Some(log.clone()));
+        self.consumer.context().set_log(Some(topic.log.clone()));
         let queues = self.queues(&starts)?;
         self.handoff.start_at(starts.clone());
         for (&partition, &at) in &starts {
@@ -99,24 +103,28 @@ impl Reader {
         }
         self.consumer.assign(&list)?;
         tracing::info!(group = self.reading.group, ?starts, "reading");
-        self.report_lost(&lost);
+        self.report_lost(&lost, tail_lost);
         Ok(Phase::Reading { queues, lost: lost.iter().map(|(partition, ..)| *partition).collect() })
     }
 
-    fn report_lost(&self, lost: &[(Partition, Offset, Offset)]) {
+    fn report_lost(&self, lost: &[(Partition, Offset, Offset)], tail_lost: bool) {
         if lost.is_empty() {
             self.health.set(State::Running);
             return;
         }
         let stretches: Vec<_> =
             lost.iter().map(|(p, from, to)| format!("[{from}, {to}) of partition {p}")).collect();
+        // Where the log has lost its end, what follows comes behind what is there now.
+        let to = if tail_lost { "--to-latest" } else { "--to-earliest" };
+        let partitions: Vec<_> = lost.iter().map(|(partition, ..)| partition.to_string()).collect();
         let why = format!(
-            "lost {}: kafka no longer has these records; no record is jumped over by itself. To go on behind them stop \
-             every instance and reset the group: kafka-consumer-groups --group {} --topic {} --reset-offsets \
-             --to-earliest --execute (for a redis window also delete its keys, so that it is counted anew)",
+            "lost {}: kafka no longer has these records; no record is jumped over by itself. To go on without them stop \
+             every instance and reset the group: kafka-consumer-groups --bootstrap-server HOST:PORT --group {} --topic {}:{} --reset-offsets \
+             {to} --execute (for a redis window also delete its keys, so that it is counted anew)",
             stretches.join(", "),
             self.reading.group,
             self.reading.topic,
+            partitions.join(","),
         );
         tracing::error!("{why}");
         self.health.set(State::Lost { why });
@@ -140,18 +148,21 @@ impl Reader {
             .collect()
     }
 
-    /// The offsets that the group has committed for this very log.
-    fn committed_offsets(&self, log: &LogId, partitions: &[Partition]) -> KafkaResult<Positions> {
-        let mut list = TopicPartitionList::with_capacity(partitions.len());
-        for &partition in partitions {
+    /// The offsets that the group has committed for this very log; and whether it ever committed one for any partition of
+    /// any log of this name.
+    fn committed_offsets(&self, topic: &Topic) -> KafkaResult<(Positions, bool)> {
+        let mut list = TopicPartitionList::with_capacity(topic.partitions);
+        for partition in 0..Partition::try_from(topic.partitions).unwrap_or(Partition::MAX) {
             list.add_partition(&self.reading.topic, partition);
         }
         let committed = self.consumer.committed_offsets(list, ASK_TIMEOUT)?;
         let mut positions = Positions::new();
+        let mut ran_before = false;
         for element in committed.elements() {
             element.error()?;
             if let ListOffset::Offset(offset) = element.offset() {
-                if belongs_to(element.metadata(), log) {
+                ran_before = true;
+                if belongs_to(element.metadata(), &topic.log) {
                     positions.insert(element.partition(), offset);
                 } else {
                     tracing::warn!(
@@ -163,6 +174,6 @@ impl Reader {
                 }
             }
         }
-        Ok(positions)
+        Ok((positions, ran_before))
     }
 }

@@ -96,8 +96,14 @@ fn push(batch: &mut WindowBatch, partition: Partition, record: &Record) -> Resul
         (Some(_), None) => Op::Delete,
     };
     let text = Cow::Borrowed("x");
-    let source =
-        Source { db: text.clone(), schema: text.clone(), table: text, lsn: 1, tx_id: 1, committed_us: 1 };
+    let source = Source {
+        db: text.clone(),
+        schema: text.clone(),
+        table: text,
+        lsn: 1,
+        tx_id: Some(1),
+        committed_us: 1,
+    };
     let (before, after) = (record.before.map(Image::row), record.after.map(Image::row));
     let change = Transformed { event_id: Uuid::nil(), op, source, before, after };
     batch.push(&Event { partition, offset: record.offset, change: &change, content: None })

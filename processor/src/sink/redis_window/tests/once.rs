@@ -1,6 +1,7 @@
 //! Once: positions, repeated writes, others on the same partition, an emptied Redis.
 
 use super::*;
+use crate::sink::Class;
 
 #[tokio::test]
 async fn the_same_write_again_changes_nothing() {
@@ -147,5 +148,33 @@ async fn an_emptied_redis_is_noticed_while_nothing_is_written() {
     tokio::time::timeout(soon, sink.disturbed()).await.expect("another incarnation");
     sink.positions(&log(), &[0]).await.expect("positions");
     ticker.tick().await.expect("a tick");
+    assert!(tokio::time::timeout(soon, sink.disturbed()).await.is_err(), "all is well again");
+}
+
+#[tokio::test]
+async fn a_redis_that_went_back_in_time_is_noticed_while_nothing_is_written() {
+    let mut server = Server::start(&[]);
+    let settings = settings(&server, &[("a", 600)]);
+    let (mut sink, ticker) = lane(&settings, 1000);
+    tokio::spawn(ticker.run(std::future::pending()));
+    sink.positions(&log(), &[0]).await.expect("positions");
+    sink.seen.wait_for(|seen| seen.reachable).await.expect("a tick");
+    let records: Vec<_> = (0..8u8).map(|n| insert(n.into(), n.into(), 10_000, 1)).collect();
+    assert!(matches!(write(&mut sink, 0, 0, &records[..4]).await, Ok(Written::Durable { .. })));
+    redis::cmd("SAVE").exec_async(&mut server.connect().await).await.expect("saved");
+    assert!(matches!(write(&mut sink, 0, 4, &records[4..]).await, Ok(Written::Durable { .. })));
+    server.kill();
+    sink.seen.wait_for(|seen| !seen.reachable).await.expect("a tick that failed");
+    server.restart();
+    tokio::time::timeout(Duration::from_secs(30), sink.disturbed()).await.expect("noticed");
+    // The connection is still the old one: the next is made when it turns out to be broken.
+    let held = loop {
+        match sink.positions(&log(), &[0]).await {
+            Ok(held) => break held,
+            Err(error) => assert!(matches!(error.class, Class::Retry { .. }), "{error}"),
+        }
+    };
+    assert_eq!(held.of(0), Some(4));
+    let soon = Duration::from_millis(50);
     assert!(tokio::time::timeout(soon, sink.disturbed()).await.is_err(), "all is well again");
 }
