@@ -27,6 +27,8 @@ need_rust() {
     local yes=$1 since component
     shift
     since=$(now_ms)
+    [[ $ROOT != *[[:space:]]* ]] ||
+        die "librdkafka can't be built in a folder whose path has a blank: $ROOT" "move this folder, and run this again there"
     if ! find_cargo; then
         install_rust "$yes" "$@"
         done_step rust "$since" "$(cargo --version)"
