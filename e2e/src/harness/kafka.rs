@@ -45,6 +45,8 @@ pub struct Record {
     pub value: Option<Vec<u8>>,
     /// Its headers in order.
     pub headers: Vec<(String, Option<Vec<u8>>)>,
+    /// Its timestamp in milliseconds since 1970; what is written gets that of the moment.
+    pub written_ms: Option<i64>,
 }
 
 impl Record {
@@ -291,6 +293,7 @@ fn read(consumer: &BaseConsumer, topic: &str, from: &Offsets) -> Result<Vec<Reco
             key: message.key().map(<[u8]>::to_vec),
             value: message.payload().map(<[u8]>::to_vec),
             headers: headers.unwrap_or_default(),
+            written_ms: message.timestamp().to_millis(),
         });
     }
     Ok(records)

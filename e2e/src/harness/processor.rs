@@ -15,14 +15,13 @@ const START: Duration = Duration::from_secs(60);
 const DELIVERED: &str = "deltafan_events_delivered_total";
 /// Successful writes, by sink.
 const WRITES: &str = "deltafan_sink_writes_total";
+/// From commit to durable, and of that the writes themselves, added up, by sink.
+const LATENCY: &str = "deltafan_sink_latency_seconds_sum";
+const WRITING: &str = "deltafan_sink_write_seconds_sum";
 
 /// The admin port of a processor.
 #[derive(Debug, Clone)]
-pub struct Admin {
-    remote: Remote,
-    http: reqwest::Client,
-    base: String,
-}
+pub struct Admin(Remote);
 
 /// A processor that was started.
 #[derive(Debug)]
@@ -40,19 +39,23 @@ pub struct Done {
     pub events: f64,
     /// Writes that it took.
     pub writes: f64,
+    /// What all events took from commit to durable, in seconds.
+    pub latency_s: f64,
+    /// What all writes took, in seconds.
+    pub writing_s: f64,
 }
 
 impl Admin {
     /// The admin port at `address` (`host:port`).
     pub fn new(address: &str) -> Result<Self> {
-        let base = format!("http://{address}");
-        Ok(Self { remote: Remote::new(&base)?, http: reqwest::Client::new(), base })
+        Ok(Self(Remote::new(&format!("http://{address}"))?))
     }
 
     /// `/readyz`: whether it is ready, and the state of each lane.
     pub async fn report(&self) -> Result<Value> {
-        let answer = self.http.get(format!("{}/readyz", self.base)).send().await?;
-        Ok(serde_json::from_str(&answer.text().await?)?)
+        // One that is not ready says so by its status as well.
+        let (_, text) = self.0.ask("/readyz").await?;
+        Ok(serde_json::from_str(&text)?)
     }
 
     /// The states of a lane's workers, like `/readyz` tells them.
@@ -101,7 +104,7 @@ impl Admin {
 
     /// `/metrics`.
     pub async fn metrics(&self) -> Result<Metrics> {
-        Metrics::parse(&self.remote.get("/metrics").await?)
+        Metrics::parse(&self.0.get("/metrics").await?)
     }
 
     /// What each lane has done, in the order of [`SINKS`].
@@ -109,7 +112,9 @@ impl Admin {
         let metrics = self.metrics().await?;
         Ok(SINKS.map(|sink| {
             let labels = [("pipeline", pipeline), ("sink", sink)];
-            Done { events: metrics.sum(DELIVERED, &labels), writes: metrics.sum(WRITES, &labels) }
+            let [events, writes, latency_s, writing_s] =
+                [DELIVERED, WRITES, LATENCY, WRITING].map(|name| metrics.sum(name, &labels));
+            Done { events, writes, latency_s, writing_s }
         }))
     }
 }

@@ -3,6 +3,7 @@
 use super::process::{Process, Recipe};
 use super::wait::{self, Look};
 use anyhow::{Context, Result, bail};
+use reqwest::StatusCode;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::time::Duration;
@@ -74,18 +75,23 @@ struct Named {
 impl Remote {
     /// The receiver at `base`, like `http://127.0.0.1:5001`.
     pub fn new(base: &str) -> Result<Self> {
-        let http = reqwest::Client::builder().timeout(TIMEOUT).build()?;
+        let http = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build()?;
         Ok(Self { base: base.to_owned(), http })
     }
 
     /// What `path` answers, which must be a success.
     pub async fn get(&self, path: &str) -> Result<String> {
-        let answer = self.http.get(format!("{}{path}", self.base)).send().await?;
-        let (status, text) = (answer.status(), answer.text().await?);
+        let (status, text) = self.ask(path).await?;
         if !status.is_success() {
             bail!("{path} answers {status}: {text}");
         }
         Ok(text)
+    }
+
+    /// What `path` answers, with whatever status.
+    pub async fn ask(&self, path: &str) -> Result<(StatusCode, String)> {
+        let answer = self.http.get(format!("{}{path}", self.base)).send().await?;
+        Ok((answer.status(), answer.text().await?))
     }
 
     /// `/stats`.

@@ -49,28 +49,26 @@ impl Redis {
         let mut connection = self.connect().await?;
         board(&mut connection, key).await
     }
-
-    /// The leaderboards at `keys` and the clock of Redis in microseconds, all at one instant.
-    pub async fn boards_at(&self, keys: &[&str]) -> Result<(i64, Vec<Board>)> {
-        let mut connection = self.connect().await?;
-        let mut together = redis::pipe();
-        together.atomic().cmd("TIME");
-        for key in keys {
-            together.cmd("ZRANGE").arg(*key).arg(0).arg(-1).arg("WITHSCORES");
-        }
-        let answers: Vec<redis::Value> =
-            together.query_async(&mut connection).await.context("TIME and ZRANGE")?;
-        let mut answers = answers.into_iter();
-        let time = answers.next().context("no answer to TIME")?;
-        let (seconds, micros): (i64, i64) = redis::from_redis_value(time).context("TIME")?;
-        let boards = answers.map(|answer| whole(redis::from_redis_value(answer)?)).collect::<Result<_>>()?;
-        Ok((seconds * 1_000_000 + micros, boards))
-    }
 }
 
 /// The leaderboard at `key` over a connection that is there.
 pub async fn board(connection: &mut MultiplexedConnection, key: &str) -> Result<Board> {
     whole(command(&["ZRANGE", key, "0", "-1", "WITHSCORES"]).query_async(connection).await.context("ZRANGE")?)
+}
+
+/// The leaderboards at `keys` and the clock of Redis in microseconds, all at one instant, over a connection that is there.
+pub async fn boards_at(connection: &mut MultiplexedConnection, keys: &[&str]) -> Result<(i64, Vec<Board>)> {
+    let mut together = redis::pipe();
+    together.atomic().cmd("TIME");
+    for key in keys {
+        together.cmd("ZRANGE").arg(*key).arg(0).arg(-1).arg("WITHSCORES");
+    }
+    let answers: Vec<redis::Value> = together.query_async(connection).await.context("TIME and ZRANGE")?;
+    let mut answers = answers.into_iter();
+    let time = answers.next().context("no answer to TIME")?;
+    let (seconds, micros): (i64, i64) = redis::from_redis_value(time).context("TIME")?;
+    let boards = answers.map(|answer| whole(redis::from_redis_value(answer)?)).collect::<Result<_>>()?;
+    Ok((seconds * 1_000_000 + micros, boards))
 }
 
 /// A member's score in milliseconds over a connection that is there.

@@ -36,7 +36,7 @@ pub async fn run(bench: &Bench) -> Result<Measured> {
     )?;
 
     let key = Some(format!("{{\"id\":\"{}\"}}", uuid::Uuid::new_v4()).into_bytes());
-    let record = Record { key, value: None, headers: Vec::new() };
+    let record = Record { key, value: None, headers: Vec::new(), written_ms: None };
     let transaction = bench.kafka.open_transaction(CONTENT, record).await?;
     let meanwhile = length(bench, &receiver, &content, "meanwhile").await?;
     check::equal("the length while a transaction is open", meanwhile, BY_DATABASE)?;
