@@ -1,13 +1,15 @@
 //! Redis is emptied in mid-flow: the leaderboard is complete again.
 
-use crate::harness::load::{Amount, Load};
+use crate::harness::load::{Flow, Load};
 use crate::harness::wait::{self, seen_if};
 use crate::harness::{Bench, Measured};
 use anyhow::{Result, ensure};
 use std::time::{Duration, Instant};
 
-const LOAD: Amount = Amount { rate: 1000, rows: 8000, copies: 2, copy_rows: 3000 };
+const LOAD: Flow = Flow { rate: 1000, copy_rows: 3000, copy_every: Duration::from_secs(4) };
 const ROWS_BEFORE: i64 = 3000;
+/// Rows that come in altogether, at least.
+const ROWS: i64 = 12_000;
 const SOON: Duration = Duration::from_secs(60);
 
 pub async fn run(bench: &Bench) -> Result<Measured> {
@@ -35,7 +37,7 @@ pub async fn run(bench: &Bench) -> Result<Measured> {
         before / 1000,
         emptied.elapsed().as_secs_f64()
     ));
-    load.finish().await?;
+    load.finish(ROWS).await?;
     bench.complete(&plan, &receiver, &mut measured).await?;
     // Again, with nothing coming in: nobody but the ticker can notice.
     bench.redis.run(&["FLUSHALL"]).await?;

@@ -1,13 +1,15 @@
 //! SIGTERM under load: the processor ends within its bound and with status 0; the next one goes on without loss, and
 //! without a second effect.
 
-use crate::harness::load::{Amount, Load};
+use crate::harness::load::{Flow, Load};
 use crate::harness::wait::{self, seen_if};
 use crate::harness::{Bench, Measured, check};
 use anyhow::{Result, ensure};
 use std::time::{Duration, Instant};
 
-const LOAD: Amount = Amount { rate: 1500, rows: 18_000, copies: 4, copy_rows: 3000 };
+const LOAD: Flow = Flow { rate: 1500, copy_rows: 3000, copy_every: Duration::from_secs(3) };
+/// Rows that come in altogether, at least.
+const ROWS: i64 = 25_000;
 const STOPS: usize = 2;
 /// The default of `shutdown_timeout`, and what the program adds at most.
 const BOUND: Duration = Duration::from_secs(12);
@@ -27,7 +29,7 @@ pub async fn run(bench: &Bench) -> Result<Measured> {
             Ok(seen_if(now >= stored + BETWEEN, || format!("{now} are stored")))
         })
         .await?;
-        ensure!(load.runs(), "the load had ended before stop {number}");
+        ensure!(load.runs(), "the load has ended by itself before stop {number}");
         let began = Instant::now();
         let status = processor.process.terminate(BOUND).await?;
         check::equal(format!("exit status of stop {number}"), status.code(), Some(0))?;
@@ -38,7 +40,7 @@ pub async fn run(bench: &Bench) -> Result<Measured> {
         processor.process.start_again()?;
         processor.admin.ready().await?;
     }
-    load.finish().await?;
+    load.finish(ROWS).await?;
     bench.complete(&plan, &receiver, &mut measured).await?;
     let repeats = receiver.remote.stats().await?.duplicates;
     measured.add(format!("{repeats} repeats"));

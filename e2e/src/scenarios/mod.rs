@@ -5,6 +5,7 @@ mod batching;
 mod config_errors;
 mod flushed;
 mod graceful_stop;
+mod kafka_refuses;
 mod kills;
 mod missing_topic;
 mod open_transaction;
@@ -12,9 +13,9 @@ mod poison;
 mod receiver_killed;
 mod two_instances;
 mod values;
+mod webhook_paused;
 mod window;
 mod wrong_password;
-mod wrong_secret;
 
 use crate::harness::config::SINKS;
 use crate::harness::kafka::Kafka;
@@ -66,10 +67,12 @@ const ON_BENCHES: &[Scenario<Bench>] = scenarios![
     "kill-redis" => kills::redis,
     "poison" => poison::run,
     "receiver-killed" => receiver_killed::run,
-    "wrong-secret" => wrong_secret::run,
+    "wrong-secret" => webhook_paused::wrong_secret,
+    "missing-target" => webhook_paused::missing_target,
     "wrong-password" => wrong_password::run,
     "missing-topic" => missing_topic::run,
     "config-errors" => config_errors::run,
+    "kafka-refuses" => kafka_refuses::run,
     "graceful-stop" => graceful_stop::run,
     "redis-flushed" => flushed::run,
 ];

@@ -2,14 +2,16 @@
 
 use crate::harness::bench::COMPLETE;
 use crate::harness::config::{Plan, SINKS};
-use crate::harness::load::{self, Amount, Load};
+use crate::harness::load::{self, Flow, Load};
 use crate::harness::wait::{self, seen_if};
 use crate::harness::{Bench, Measured, Processor, check};
 use anyhow::{Result, ensure};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-const BEFORE: Amount = Amount { rate: 1000, rows: 8000, copies: 4, copy_rows: 3000 };
-const AFTER: Amount = Amount { rate: 1000, rows: 4000, copies: 2, copy_rows: 2000 };
+const LOAD: Flow = Flow { rate: 1000, copy_rows: 3000, copy_every: Duration::from_secs(2) };
+/// Rows that come in before the kill and once it has been survived, at least.
+const ROWS_BEFORE: i64 = 20_000;
+const ROWS_AFTER: i64 = 8000;
 /// Of the records of each lane, each instance delivers at least this share.
 const LEAST_SHARE: f64 = 0.3;
 /// Rows that come right after the kill: enough for each partition.
@@ -23,8 +25,8 @@ pub async fn run(bench: &Bench) -> Result<Measured> {
     let (mut one, two) = (bench.start(&plan, "one")?, bench.start(&plan, "two")?);
     both_own_partitions(&plan, &one, &two).await?;
 
-    let rows = Load::start(bench, BEFORE).await?.finish().await?;
-    bench.receiver_holds(&receiver, i64::try_from(rows)?).await?;
+    let rows = Load::start(bench, LOAD).await?.finish(ROWS_BEFORE).await?;
+    bench.receiver_holds(&receiver, rows).await?;
     bench.no_lag(&plan).await?;
     let mut measured = Measured::default();
     let (by_one, by_two) = (one.admin.done(&plan.pipeline).await?, two.admin.done(&plan.pipeline).await?);
@@ -35,7 +37,7 @@ pub async fn run(bench: &Bench) -> Result<Measured> {
         measured.add(format!("{sink} {:.0}:{:.0} %", share * 100.0, (1.0 - share) * 100.0));
     }
 
-    let mut load = Load::start(bench, AFTER).await?;
+    let mut load = Load::start(bench, LOAD).await?;
     let before = one.admin.done(&plan.pipeline).await?.map(|done| done.events);
     wait::until("the first instance delivers", COMPLETE, async || {
         let now = one.admin.done(&plan.pipeline).await?.map(|done| done.events);
@@ -44,7 +46,7 @@ pub async fn run(bench: &Bench) -> Result<Measured> {
     })
     .await?;
     one.process.kill()?;
-    ensure!(load.runs(), "the load had ended before the kill");
+    ensure!(load.runs(), "the load has ended by itself");
     let killed = Instant::now();
     let mark = "after-the-kill";
     let contents = bench.db.texts("SELECT id::text FROM content", &[]).await?;
@@ -55,7 +57,7 @@ pub async fn run(bench: &Bench) -> Result<Measured> {
     })
     .await?;
     measured.add(format!("taken over {:.1} s after the kill", killed.elapsed().as_secs_f64()));
-    load.finish().await?;
+    load.finish(rows + ROWS_AFTER).await?;
     bench.complete(&plan, &receiver, &mut measured).await?;
     Ok(measured)
 }

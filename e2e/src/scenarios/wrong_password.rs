@@ -1,11 +1,13 @@
 //! A wrong password of Redis: its lane pauses and says why, the other runs; once Redis knows the password it goes on.
 
-use crate::harness::load::{Amount, Load};
+use crate::harness::load::{Flow, Load};
 use crate::harness::{Bench, Measured, check};
 use anyhow::{Context, Result};
 use redis::aio::MultiplexedConnection;
+use std::time::Duration;
 
-const LOAD: Amount = Amount { rate: 500, rows: 1000, copies: 1, copy_rows: 1000 };
+const LOAD: Flow = Flow { rate: 500, copy_rows: 1000, copy_every: Duration::from_secs(2) };
+const ROWS: i64 = 2000;
 const OURS: &str = "e2e-password";
 
 pub async fn run(bench: &Bench) -> Result<Measured> {
@@ -28,8 +30,8 @@ async fn paused_until_right(bench: &Bench, connection: &mut MultiplexedConnectio
     plan.redis_url = plan.redis_url.replace("redis://", &format!("redis://:{OURS}@"));
     let processor = bench.start(&plan, "deltafan")?;
     let why = processor.admin.lane_is(&plan.pipeline, "redis", "sink", "paused").await?;
-    let rows = Load::start(bench, LOAD).await?.finish().await?;
-    bench.receiver_holds(&receiver, i64::try_from(rows)?).await?;
+    let rows = Load::start(bench, LOAD).await?.finish(ROWS).await?;
+    bench.receiver_holds(&receiver, rows).await?;
     let keys: i64 = redis::cmd("DBSIZE").query_async(connection).await?;
     check::equal("keys in Redis while its lane is paused", keys, 0)?;
     require(connection, OURS).await?;
