@@ -17,7 +17,7 @@ const QUIET_PAUSE: Duration = Duration::from_millis(100);
 const MOST_OF_WAY: f64 = 4.0;
 const BURST_ROWS: i64 = 20_000;
 /// Records per write in the burst, at least. There are far more where the rows come in faster than they go out.
-const LEAST_MEAN: f64 = 20.0;
+const LEAST_MEAN: f64 = 100.0;
 
 const INSERT: &str = "INSERT INTO engagement_events (content_id, user_id, event_type, duration_ms) \
     SELECT content.id, uuid_generate_v4(), 'play', n::int FROM generate_series(1, $1::bigint) AS n \
