@@ -32,18 +32,18 @@ impl Timestamp {
         let negative = cursor.sign().unwrap_or(false);
         let year = i64::from(cursor.digits(4, 6)?);
         let year = if negative { -year } else { year };
-        cursor.expect(b'-')?;
+        cursor.literal(b'-')?;
         let month = cursor.two(1, 12)?;
-        cursor.expect(b'-')?;
+        cursor.literal(b'-')?;
         let day = cursor.two(1, 31)?;
         if day > days_in(year, month) {
             return None;
         }
         cursor.one_of(b"Tt ")?;
         let hour = cursor.two(0, 23)?;
-        cursor.expect(b':')?;
+        cursor.literal(b':')?;
         let minute = cursor.two(0, 59)?;
-        cursor.expect(b':')?;
+        cursor.literal(b':')?;
         let second = cursor.two(0, 59)?;
         let micros = cursor.fraction()?;
         let offset = cursor.offset()?;
@@ -112,7 +112,7 @@ impl Cursor<'_> {
         self.next().filter(|byte| wanted.contains(byte))
     }
 
-    fn expect(&mut self, wanted: u8) -> Option<()> {
+    fn literal(&mut self, wanted: u8) -> Option<()> {
         self.one_of(&[wanted]).map(|_| ())
     }
 
@@ -162,7 +162,7 @@ impl Cursor<'_> {
             if self.0.is_empty() {
                 break;
             }
-            self.expect(b':')?;
+            self.literal(b':')?;
             seconds += i64::from(self.two(0, 59)?) * unit;
         }
         Some(if negative { -seconds } else { seconds })
