@@ -9,6 +9,8 @@ use sha2::{Digest, Sha256};
 pub const MAX_BODY_BYTES: usize = 32 * 1024 * 1024;
 /// The most events one body holds; bounds the time of one transaction at the receiver.
 pub const MAX_EVENTS: usize = 10_000;
+/// The most characters of a title that travel with each event of its content; a longer one is cut.
+pub const MAX_TITLE_CHARS: usize = 200;
 /// What a sender that splices raw events writes before the first; events are separated by `,`.
 pub const BODY_PREFIX: &str = "{\"events\":[";
 /// What it writes after the last.
@@ -25,6 +27,8 @@ pub mod fields {
     pub const OP: &str = "op";
     /// `podcast`, `newsletter`, `video`, or null where the content is unknown.
     pub const CONTENT_TYPE: &str = "content_type";
+    /// The content's title, cut to [`crate::MAX_TITLE_CHARS`], or null.
+    pub const CONTENT_TITLE: &str = "content_title";
     /// Length of the content in seconds, or null.
     pub const LENGTH_SECONDS: &str = "length_seconds";
     /// LSN of the content row the event was enriched with, or null.

@@ -13,7 +13,8 @@ mod secret;
 mod signature;
 
 pub use batch::{
-    Answer, BODY_PREFIX, BODY_SUFFIX, Batch, MAX_BODY_BYTES, MAX_EVENTS, OPS, Rejected, fields, webhook_id,
+    Answer, BODY_PREFIX, BODY_SUFFIX, Batch, MAX_BODY_BYTES, MAX_EVENTS, MAX_TITLE_CHARS, OPS, Rejected,
+    fields, webhook_id,
 };
 pub use instant::{format_instant, parse_instant};
 pub use secret::{Secret, SecretError};

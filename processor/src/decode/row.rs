@@ -26,10 +26,11 @@ pub struct EngagementRow<'a> {
 }
 
 /// The names of the fields that are added to a row; a column of such a name travels as `row_<name>`.
-pub const COMPUTED_FIELDS: [&str; 8] = [
+pub const COMPUTED_FIELDS: [&str; 9] = [
     "event_id",
     "op",
     "content_type",
+    "content_title",
     "length_seconds",
     "content_version",
     "engagement_seconds",
@@ -55,6 +56,8 @@ struct Columns<'a> {
     op: There,
     #[serde(default)]
     content_type: There,
+    #[serde(default)]
+    content_title: There,
     #[serde(default)]
     length_seconds: There,
     #[serde(default)]
@@ -85,6 +88,7 @@ impl Columns<'_> {
         self.event_id.0
             || self.op.0
             || self.content_type.0
+            || self.content_title.0
             || self.length_seconds.0
             || self.content_version.0
             || self.engagement_seconds.0

@@ -6,7 +6,7 @@ use crate::metrics::CONTENT_ENTRIES;
 use crate::position::Partition;
 use crate::source::client::Cluster;
 use crate::source::topic;
-use crate::transform::Content;
+use crate::transform::{Content, shown};
 use metrics::gauge;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -35,6 +35,8 @@ struct ContentRow {
     id: Uuid,
     #[serde(default)]
     content_type: Option<Box<str>>,
+    #[serde(default)]
+    title: Option<Box<str>>,
     #[serde(default)]
     length_seconds: Option<i64>,
 }
@@ -171,8 +173,9 @@ fn effect(key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Option<(Uuid, Opti
             .map_err(|error| format!("not a row of content: {error}"))
     };
     if let Some(after) = change.after {
-        let ContentRow { id, content_type, length_seconds } = row(after)?;
-        let content = Arc::new(Content { content_type, length_seconds, version: Some(change.source.lsn) });
+        let ContentRow { id, content_type, title, length_seconds } = row(after)?;
+        let (title, version) = (title.map(shown), Some(change.source.lsn));
+        let content = Arc::new(Content { content_type, title, length_seconds, version });
         return Ok(Some((id, Some(Known { content, tx_id: change.source.tx_id }))));
     }
     change.before.map(|before| Ok((row(before)?.id, None))).transpose()
@@ -197,7 +200,8 @@ mod tests {
 
     #[test]
     fn a_content_is_set_and_removed() {
-        let row = format!(r#"{{"id":"{ID}","content_type":"video","length_seconds":600,"slug":"x"}}"#);
+        let row =
+            format!(r#"{{"id":"{ID}","content_type":"video","length_seconds":600,"slug":"x","title":"T"}}"#);
         let id: Uuid = ID.parse().expect("uuid");
         for (op, before) in [("r", "null"), ("c", "null"), ("u", row.as_str())] {
             let (got, known) =
@@ -205,8 +209,12 @@ mod tests {
             let known = known.expect("set");
             assert_eq!((got, known.tx_id, known.content.version), (id, Some(7), Some(9)));
             assert_eq!(
-                (known.content.length_seconds, known.content.content_type.as_deref()),
-                (Some(600), Some("video"))
+                (
+                    known.content.length_seconds,
+                    known.content.content_type.as_deref(),
+                    known.content.title.as_deref()
+                ),
+                (Some(600), Some("video"), Some("T"))
             );
         }
         let removed = effect(None, Some(value("d", &row, "null").as_bytes())).expect("read");

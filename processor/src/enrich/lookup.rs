@@ -5,7 +5,7 @@
 
 use super::snapshot::Snapshot;
 use crate::metrics::CONTENT_LOOKUPS;
-use crate::transform::Content;
+use crate::transform::{Content, shown};
 use metrics::counter;
 use moka::future::Cache;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 /// Answers are remembered for so long ...
 const REMEMBERED: Duration = Duration::from_secs(10);
-/// ... and so many of them: about 20 MB.
+/// ... and so many of them: about 30 MB.
 const REMEMBERED_MOST: u64 = 100_000;
 /// Pause before asking again when the answer came before the event's transaction was visible: the commit is in the
 /// WAL, and the server is about to say so.
@@ -26,7 +26,7 @@ const NOT_YET_VISIBLE: Duration = Duration::from_millis(1);
 
 /// One statement, so one snapshot.
 const QUERY: &str = "SELECT pg_current_snapshot()::text, c.id IS NOT NULL, c.content_type::text, \
-    c.length_seconds::bigint FROM (SELECT $1::uuid AS id) AS wanted LEFT JOIN content AS c ON c.id = wanted.id";
+    c.length_seconds::bigint, c.title::text FROM (SELECT $1::uuid AS id) AS wanted LEFT JOIN content AS c ON c.id = wanted.id";
 
 /// What Postgres said.
 #[derive(Debug, Clone)]
@@ -146,8 +146,11 @@ impl Database {
         let exists: bool = row.try_get(1).map_err(failed)?;
         let content_type: Option<String> = row.try_get(2).map_err(failed)?;
         let length_seconds = row.try_get(3).map_err(failed)?;
+        let title: Option<String> = row.try_get(4).map_err(failed)?;
         let content_type = content_type.map(String::into_boxed_str);
-        let content = exists.then(|| Arc::new(Content { content_type, length_seconds, version: None }));
+        let title = title.map(String::into_boxed_str).map(shown);
+        let content =
+            exists.then(|| Arc::new(Content { content_type, title, length_seconds, version: None }));
         Ok(Answer { content, snapshot })
     }
 

@@ -5,16 +5,27 @@ use crate::decode::event_id::event_id;
 use crate::decode::row::{EngagementRow, engagement_row};
 use crate::decode::{Change, DecodeError, Op, Source};
 use uuid::Uuid;
+use webhook_protocol::MAX_TITLE_CHARS;
 
 /// What enrichment knows of a content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Content {
     /// `podcast`, `newsletter`, `video`.
     pub content_type: Option<Box<str>>,
+    /// Its title, by [`shown`].
+    pub title: Option<Box<str>>,
     /// Its length in seconds.
     pub length_seconds: Option<i64>,
     /// The LSN of the change that made it so; none where Postgres was asked directly.
     pub version: Option<u64>,
+}
+
+/// A title as far as it travels: it is kept for every content and sent with every event.
+pub fn shown(title: Box<str>) -> Box<str> {
+    match title.char_indices().nth(MAX_TITLE_CHARS) {
+        Some((end, _)) => title.get(..end).unwrap_or_default().into(),
+        None => title,
+    }
 }
 
 /// A change of an engagement event with its rows read.
@@ -76,5 +87,19 @@ impl Engagement {
             _ => None,
         };
         Self { seconds, pct }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_title_is_cut_between_characters() {
+        for (title, chars) in [("", 0), ("Bread", 5), (&"ü".repeat(MAX_TITLE_CHARS), MAX_TITLE_CHARS)] {
+            assert_eq!(&*shown(title.into()), title);
+            assert_eq!(title.chars().count(), chars);
+        }
+        assert_eq!(&*shown("ü".repeat(MAX_TITLE_CHARS + 1).into()), "ü".repeat(MAX_TITLE_CHARS));
     }
 }

@@ -19,6 +19,8 @@ pub async fn run(attached: &Attached) -> Result<Measured> {
             let what = |field| format!("{field} of {duration_ms} ms of a {}", content.kind);
             let get = |field: &str| event.get(field).cloned().unwrap_or(Value::String("nothing".to_owned()));
             check::equal(what("content_type"), get("content_type"), Value::from(content.kind))?;
+            let title = format!("{}-{}", attached.tag, content.kind);
+            check::equal(what("content_title"), get("content_title"), Value::from(title))?;
             check::equal(what("length_seconds"), get("length_seconds"), Value::from(content.length_seconds))?;
             check::equal(
                 what("engagement_seconds"),

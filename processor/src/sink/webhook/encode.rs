@@ -41,6 +41,8 @@ fn write_event(out: &mut Vec<u8>, event: &Event<'_>, row: &EngagementRow<'_>) ->
     let engagement = Engagement::of(row.duration_ms, length_seconds);
     write!(out, r#","{}":"#, fields::CONTENT_TYPE)?;
     serde_json::to_writer(&mut *out, &content.map(|content| &content.content_type))?;
+    write!(out, r#","{}":"#, fields::CONTENT_TITLE)?;
+    serde_json::to_writer(&mut *out, &content.map(|content| &content.title))?;
     number(out, fields::LENGTH_SECONDS, length_seconds)?;
     number(out, fields::CONTENT_VERSION, content.and_then(|content| content.version))?;
     number(out, fields::ENGAGEMENT_SECONDS, engagement.seconds)?;

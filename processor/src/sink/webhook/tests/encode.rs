@@ -20,7 +20,8 @@ fn event_of(message: &str, content: Option<&Content>) -> String {
 }
 
 fn content(content_type: Option<&str>, length_seconds: Option<i64>, version: Option<u64>) -> Content {
-    Content { content_type: content_type.map(Into::into), length_seconds, version }
+    let title = content_type.map(|text| format!("A {text}").into());
+    Content { content_type: content_type.map(Into::into), title, length_seconds, version }
 }
 
 #[test]
@@ -32,7 +33,7 @@ fn an_insert_is_the_row_as_it_is_and_what_is_computed() {
     let id = event["event_id"].as_str().expect("an id");
     let columns = row.trim_start_matches('{').trim_end_matches('}');
     let expected = format!(
-        r#"{{"event_id":"{id}","op":"c",{columns},"content_type":"podcast","length_seconds":1800,"content_version":268548520,"engagement_seconds":8,"engagement_pct":0.0044,"committed_at":"2026-11-21T04:05:39.218754Z"}}"#
+        r#"{{"event_id":"{id}","op":"c",{columns},"content_type":"podcast","content_title":"A podcast","length_seconds":1800,"content_version":268548520,"engagement_seconds":8,"engagement_pct":0.0044,"committed_at":"2026-11-21T04:05:39.218754Z"}}"#
     );
     assert_eq!(text, expected);
     uuid::Uuid::try_parse(id).expect("a UUID");
@@ -64,6 +65,7 @@ fn a_content_type_from_outside_breaks_no_json() {
     let text = event_of(&message("c", "null", r#"{"id":1}"#), Some(&odd));
     let event: Value = serde_json::from_str(&text).expect("JSON");
     assert_eq!(event["content_type"], json!("a\"b\\\n\u{1}ü"));
+    assert_eq!(event["content_title"], json!("A a\"b\\\n\u{1}ü"));
 }
 
 #[test]
