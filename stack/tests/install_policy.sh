@@ -20,15 +20,17 @@ SEEN=/run/$NAME.seen       # written by the package: what createcluster.conf sai
 [[ $EUID == 0 ]] || { echo "FAIL: installing packages takes root" && exit 1; }
 work=$(mktemp -d)
 passed=0
-# invoke-rc.d starts nothing where no init system ever reached a runlevel (a container); these say one did, and
-# where there is nobody to ask, a stand-in says so during the test.
+# invoke-rc.d starts nothing where there is no init system, or none ever reached a runlevel (a container); these say
+# there is one that did, and where there is nobody to ask, stand-ins say so during the test.
 export RUNLEVEL=5 PREVLEVEL=N
-RUNLEVEL_HELPER=/sbin/runlevel
+STAND_INS=(/sbin/init /sbin/runlevel)
 STAND_IN='echo N 5 # the stand-in of a test'
-if [[ ! -e $RUNLEVEL_HELPER ]]; then
-    printf '#!/bin/sh\n%s\n' "$STAND_IN" >"$RUNLEVEL_HELPER"
-    chmod 755 "$RUNLEVEL_HELPER"
-fi
+for file in "${STAND_INS[@]}"; do
+    if [[ ! -e $file && ! -L $file ]]; then
+        printf '#!/bin/sh\n%s\n' "$STAND_IN" >"$file"
+        chmod 755 "$file"
+    fi
+done
 
 fail() { echo "FAIL: $*" && exit 1; }
 assert() {
@@ -41,10 +43,13 @@ assert() {
 absent() { [[ ! -e $1 ]]; }
 
 restore() {
+    local file
     apt-get purge -y -q "$NAME" >/dev/null 2>&1 || true
     rm -f "$STARTED" "$SEEN" "$POLICY".before-deltafan "$POLICY".before-deltafan.none # an install's that was killed here
     put_back "$POLICY" "$ASIDE"
-    if grep -qsF "$STAND_IN" "$RUNLEVEL_HELPER"; then rm -f "$RUNLEVEL_HELPER"; fi
+    for file in "${STAND_INS[@]}"; do
+        if grep -qsF "$STAND_IN" "$file"; then rm -f "$file"; fi
+    done
     rm -rf "$work"
 }
 if is_aside "$POLICY" "$ASIDE"; then
