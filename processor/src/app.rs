@@ -13,11 +13,12 @@ use crate::lane::{self, Plan, Worker};
 use crate::metrics::{self, LaneMetrics};
 use crate::position::FirstStart;
 use crate::sink::Sink;
-use crate::sink::redis_window::{self, RedisWindow, Ticker};
+use crate::sink::redis_window::{self, By, RedisWindow, Ticker};
 use crate::sink::webhook::{self, Webhook};
 use crate::source::Limits;
 use crate::source::client::Cluster;
 use crate::source::reader::Reading;
+use crate::transform::Content;
 use anyhow::Context;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,6 +28,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
+use uuid::Uuid;
 
 /// Beyond the time that a stop may take, this long until the process gives up on a thread that hangs.
 const LAST_PATIENCE: Duration = Duration::from_secs(2);
@@ -107,42 +109,57 @@ struct Process {
 }
 
 impl Process {
-    /// Starts the lanes of a pipeline: those that want no content at once, the others when the contents are loaded.
+    /// Starts the lanes of a pipeline: those that wait for no content at once, the others when the contents are loaded.
     async fn pipeline(self: Arc<Self>, name: String, pipeline: Pipeline) -> anyhow::Result<()> {
+        let enabled = || pipeline.sinks.iter().filter(|(_, sink)| sink.enabled);
+        let fed = pipeline.content.as_ref().filter(|_| enabled().any(|(_, sink)| uses_content(&sink.target)));
+        let cache = fed.map(|content| self.feed(content)).transpose()?;
+        let contents = Contents { cache: cache.clone(), enricher: None };
         let mut enriching = Vec::new();
-        for (sink, settings) in pipeline.sinks.iter().filter(|(_, sink)| sink.enabled) {
+        for (sink, settings) in enabled() {
             let health = self.health.workers(&format!("{name}/{sink}"), settings.workers.get());
             if wants_content(&settings.target) {
                 enriching.push((sink, settings, health));
             } else {
-                self.lane(&name, &pipeline, (sink.as_str(), settings), health, None)?;
+                self.lane(&name, &pipeline, (sink.as_str(), settings), health, &contents)?;
             }
         }
-        if let (Some(content), false) = (&pipeline.content, enriching.is_empty()) {
+        if let (Some(content), Some(cache), false) = (fed, cache, enriching.is_empty()) {
             for worker in enriching.iter().flat_map(|(.., health)| health) {
                 worker
                     .set(State::Waiting { why: format!("loading contents from topic `{}`", content.topic) });
             }
-            let enricher = self.enricher(&name, content).await?;
+            let enricher = self.enricher(&name, content, Arc::clone(&cache)).await?;
+            let contents = Contents { cache: Some(cache), enricher: Some(enricher) };
             for (sink, settings, health) in enriching {
-                self.lane(&name, &pipeline, (sink.as_str(), settings), health, Some(Arc::clone(&enricher)))?;
+                self.lane(&name, &pipeline, (sink.as_str(), settings), health, &contents)?;
             }
         }
         Ok(())
     }
 
-    /// Starts the feed of contents and waits until it has loaded what there is.
-    async fn enricher(&self, pipeline: &str, content: &config::Content) -> anyhow::Result<Arc<Enricher>> {
-        let topic = content.topic.to_string();
+    /// Starts the feed of contents.
+    fn feed(&self, content: &config::Content) -> anyhow::Result<Arc<Cache>> {
+        let name = content.topic.to_string();
         let cache = Arc::new(Cache::default());
-        let (cluster, fed, stopping, name) =
-            (self.cluster.clone(), Arc::clone(&cache), Arc::clone(&self.stopping), topic.clone());
+        let (cluster, fed, stopping) = (self.cluster.clone(), Arc::clone(&cache), Arc::clone(&self.stopping));
         let failed = Arc::clone(&self.failed);
         thread::Builder::new().name("content".to_owned()).spawn(move || {
             if let Err(error) = feed::run(&cluster, &name, &fed, &stopping) {
                 failed(format!("contents can't be read from topic `{name}`: {error}"));
             }
         })?;
+        Ok(cache)
+    }
+
+    /// Waits until the feed has loaded what there is.
+    async fn enricher(
+        &self,
+        pipeline: &str,
+        content: &config::Content,
+        cache: Arc<Cache>,
+    ) -> anyhow::Result<Arc<Enricher>> {
+        let topic = content.topic.to_string();
         let fence = Fence::start(&self.cluster, &topic).context("contents")?;
         let mut said = false;
         let watermarks = loop {
@@ -171,12 +188,15 @@ impl Process {
         settings: &Pipeline,
         (sink, target): (&str, &config::Sink),
         health: Vec<WorkerHealth>,
-        enricher: Option<Arc<Enricher>>,
+        contents: &Contents,
     ) -> anyhow::Result<()> {
-        let plan = self.plan(pipeline, settings, sink, target, enricher);
+        let plan = self.plan(pipeline, settings, sink, target, contents.enricher.clone());
         let workers = match &target.target {
             Target::RedisWindow(redis) => {
-                let settings = redis_settings(redis).with_context(|| format!("sink `{sink}`"))?;
+                let mut settings = redis_settings(redis).with_context(|| format!("sink `{sink}`"))?;
+                if let Some(cache) = &contents.cache {
+                    settings.contents = Arc::clone(cache) as _;
+                }
                 let (ticker, seen) = Ticker::new(&settings);
                 tokio::spawn(ticker.run(std::future::pending()));
                 let sink = || Ok(RedisWindow::new(&settings, seen.clone()));
@@ -250,7 +270,34 @@ impl Process {
     }
 }
 
-/// Whether a sink's events are enriched.
+/// What the lanes of a pipeline know of contents.
+struct Contents {
+    cache: Option<Arc<Cache>>,
+    /// For those whose events are enriched.
+    enricher: Option<Arc<Enricher>>,
+}
+
+impl redis_window::Contents for Cache {
+    fn get(&self, id: Uuid) -> Option<Arc<Content>> {
+        self.get(&id).map(|known| known.content)
+    }
+
+    fn learnt_after(&self, seen: u64, limit: usize) -> Vec<redis_window::Learnt> {
+        let learnt = |(seen, id, content)| redis_window::Learnt { seen, id, content };
+        self.learnt_after(seen, limit).into_iter().map(learnt).collect()
+    }
+}
+
+/// Whether the feed of contents is needed for a sink.
+fn uses_content(target: &Target) -> bool {
+    let by_type = |target: &Target| match target {
+        Target::RedisWindow(redis) => redis.windows.iter().any(|window| window.by == config::By::ContentType),
+        Target::Webhook(_) => false,
+    };
+    wants_content(target) || by_type(target)
+}
+
+/// Whether a sink's events are enriched, so that its lane waits for contents.
 fn wants_content(target: &Target) -> bool {
     match target {
         Target::RedisWindow(_) => RedisWindow::WANTS_CONTENT,
@@ -270,8 +317,14 @@ fn webhook_settings(webhook: &config::Webhook) -> anyhow::Result<webhook::Settin
 }
 
 fn redis_settings(redis: &config::RedisWindow) -> anyhow::Result<redis_window::Settings> {
-    let window =
-        |window: &config::Window| redis_window::Window::new(window.key.as_str(), window.length.duration());
+    let window = |window: &config::Window| {
+        let by = match window.by {
+            config::By::Content => By::Content,
+            config::By::ContentType => By::ContentType,
+            config::By::Device => By::Device,
+        };
+        redis_window::Window::new(window.key.as_str(), window.length.duration()).map(|window| window.by(by))
+    };
     let windows = redis.windows.iter().map(window).collect::<Result<_, _>>()?;
     let mut settings = redis_window::Settings::new(redis.url.expose(), windows)?;
     settings.max_records = redis.max_records.get();

@@ -1,6 +1,6 @@
 //! The bench of one scenario: a folder, a clean stack, and processes of its own.
 
-use super::config::{Plan, SINKS};
+use super::config::{By, Plan, SINKS};
 use super::db::{CONTENT_PREFIX, Db};
 use super::effects;
 use super::kafka::{DEAD_LETTERS, EVENTS, Kafka, Offsets};
@@ -143,10 +143,11 @@ impl Bench {
     pub async fn complete(&self, plan: &Plan, receiver: &Receiver, measured: &mut Measured) -> Result<()> {
         let rows = self.db.count_events().await?;
         self.receiver_holds(receiver, rows).await?;
-        effects::board_equals_sql(&self.db, &self.redis, plan.key()?, "1 hour", COMPLETE).await?;
+        effects::board_equals_sql(&self.db, &self.redis, (plan.key()?, By::Content), "1 hour", COMPLETE)
+            .await?;
         self.no_lag(plan).await?;
         // Again, now that nothing can come any more: an effect too many may have come last.
-        let expected = effects::board_by_sql(&self.db, "1 hour").await?;
+        let expected = effects::board_by_sql(&self.db, "1 hour", By::Content).await?;
         let actual = self.redis.board(plan.key()?).await?;
         check::no_differences("Redis and SQL", &effects::board_differences(&actual, &expected))?;
         let stats = self.each_row_once(receiver).await?;

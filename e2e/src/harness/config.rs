@@ -4,13 +4,37 @@ use super::stack::Stack;
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 
-/// A window of the leaderboard: the key and, as in the file, the length.
+/// A window of a leaderboard: the key and, as in the file, the length and what is ranked.
 #[derive(Debug, Clone)]
 pub struct Window {
     /// The sorted set.
     pub key: String,
     /// `3s`, `10min`, `1h`.
     pub length: &'static str,
+    /// What its members are.
+    pub by: By,
+}
+
+/// What the members of a leaderboard are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// Contents.
+    Content,
+    /// Types of content.
+    ContentType,
+    /// Devices.
+    Device,
+}
+
+impl By {
+    /// As in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Content => "content",
+            Self::ContentType => "content_type",
+            Self::Device => "device",
+        }
+    }
 }
 
 /// What a processor is to do.
@@ -43,7 +67,7 @@ impl Plan {
         Ok(Self {
             pipeline: pipeline.to_owned(),
             topic: "engagement_events".to_owned(),
-            windows: vec![Window { key: format!("{pipeline}:1h"), length: "1h" }],
+            windows: vec![Window { key: format!("{pipeline}:1h"), length: "1h", by: By::Content }],
             workers: 2,
             redis_url: stack.get("REDIS_URL")?.to_owned(),
             webhook_url: format!("http://{receiver}/webhook"),
@@ -67,7 +91,9 @@ impl Plan {
         let windows: Vec<_> = self
             .windows
             .iter()
-            .map(|Window { key, length }| format!("          - {{key: \"{key}\", length: {length}}}"))
+            .map(|Window { key, length, by }| {
+                format!("          - {{key: \"{key}\", length: {length}, by: {}}}", by.as_str())
+            })
             .collect();
         Ok(format!(
             "kafka:

@@ -1,5 +1,6 @@
 //! What the effects must be, by SQL, and how they differ.
 
+use super::config::By;
 use super::db::Db;
 use super::redis::{Board, Redis};
 use super::wait::{self, Look};
@@ -7,16 +8,19 @@ use anyhow::{Context, Result};
 use std::time::Duration;
 
 /// The leaderboard as SQL computes it, in milliseconds, from the rows of the last `interval` ("1 hour").
-pub async fn board_by_sql(db: &Db, interval: &str) -> Result<Board> {
-    let rows = db
-        .rows(
-            "SELECT content_id::text, sum(duration_ms)::bigint FROM engagement_events \
-             WHERE event_ts > now() - $1::text::interval AND event_ts <= now() \
-               AND duration_ms >= 0 AND content_id IS NOT NULL \
-             GROUP BY content_id HAVING sum(duration_ms) > 0",
-            &[&interval],
-        )
-        .await?;
+pub async fn board_by_sql(db: &Db, interval: &str, by: By) -> Result<Board> {
+    let member = match by {
+        By::Content => "e.content_id::text",
+        By::ContentType => "c.content_type::text",
+        By::Device => "e.device",
+    };
+    let sql = format!(
+        "SELECT {member}, sum(e.duration_ms)::bigint FROM engagement_events AS e LEFT JOIN content AS c ON c.id = e.content_id \
+         WHERE e.event_ts > now() - $1::text::interval AND e.event_ts <= now() \
+           AND e.duration_ms >= 0 AND {member} IS NOT NULL \
+         GROUP BY {member} HAVING sum(e.duration_ms) > 0"
+    );
+    let rows = db.rows(&sql, &[&interval]).await?;
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
 }
 
@@ -42,12 +46,12 @@ pub fn board_differences(actual: &Board, expected: &Board) -> Vec<String> {
 pub async fn board_equals_sql(
     db: &Db,
     redis: &Redis,
-    key: &str,
+    (key, by): (&str, By),
     interval: &str,
     within: Duration,
 ) -> Result<(usize, i64)> {
     wait::until(&format!("{key} equals SQL"), within, async || {
-        let expected = board_by_sql(db, interval).await?;
+        let expected = board_by_sql(db, interval, by).await?;
         let actual = redis.board(key).await.context("Redis")?;
         let differences = board_differences(&actual, &expected);
         Ok(match differences.first() {

@@ -1,6 +1,7 @@
 //! The receiver is killed and comes back: its lane catches up, and the other lane takes no notice.
 
 use crate::harness::bench::COMPLETE;
+use crate::harness::config::By;
 use crate::harness::load::{Flow, Load};
 use crate::harness::wait::{self, Look};
 use crate::harness::{Bench, Measured, effects};
@@ -27,7 +28,8 @@ pub async fn run(bench: &Bench) -> Result<Measured> {
     ensure!(load.runs(), "the load has ended by itself");
     let rows = load.finish(bench.db.count_events().await? + MISSED).await?;
     let (contents, _) =
-        effects::board_equals_sql(&bench.db, &bench.redis, plan.key()?, "1 hour", COMPLETE).await?;
+        effects::board_equals_sql(&bench.db, &bench.redis, (plan.key()?, By::Content), "1 hour", COMPLETE)
+            .await?;
     let why = processor.admin.lane_is(&plan.pipeline, "webhook", "sink", "retrying").await?;
     ensure!(!why.is_empty(), "/readyz does not say why the webhook's lane stands still");
     let mut measured = Measured::default();

@@ -2,6 +2,7 @@
 //! the right one nothing is missing.
 
 use crate::harness::bench::COMPLETE;
+use crate::harness::config::By;
 use crate::harness::load::{Flow, Load};
 use crate::harness::{Bench, Measured, Plan, check, effects};
 use anyhow::Result;
@@ -41,7 +42,8 @@ async fn run(bench: &Bench, mistake: Mistake) -> Result<Measured> {
     Load::start(bench, LOAD).await?.finish(ROWS).await?;
     let why = processor.admin.lane_is(&wrong.pipeline, "webhook", "sink", "paused").await?;
     check::contains("why the lane is paused", &why, mistake.status)?;
-    effects::board_equals_sql(&bench.db, &bench.redis, wrong.key()?, "1 hour", COMPLETE).await?;
+    effects::board_equals_sql(&bench.db, &bench.redis, (wrong.key()?, By::Content), "1 hour", COMPLETE)
+        .await?;
     let stats = receiver.remote.stats().await?;
     check::equal("events stored while the lane is paused", stats.total_events, 0)?;
     check::at_least("requests not believed", stats.invalid_signatures, mistake.unbelieved)?;

@@ -1,6 +1,6 @@
 //! Two windows of a few seconds: they take in what is due and empty by themselves, without traffic, by Redis' own clock.
 
-use crate::harness::config::{Plan, Window};
+use crate::harness::config::{By, Plan, Window};
 use crate::harness::redis::{self, Board};
 use crate::harness::wait::{self, seen_if};
 use crate::harness::{Bench, Measured, check};
@@ -35,7 +35,7 @@ pub async fn run(bench: &Bench) -> Result<Measured> {
     let mut plan = bench.plan(&receiver)?;
     plan.windows = WINDOWS
         .iter()
-        .map(|(length, _)| Window { key: format!("{}:{length}", bench.name), length })
+        .map(|(length, _)| Window { key: format!("{}:{length}", bench.name), length, by: By::Content })
         .collect();
     let _processor = bench.processor(&plan).await?;
 

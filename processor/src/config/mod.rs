@@ -41,7 +41,7 @@ pub use self::{
     secret::Secret,
     section::Declaration,
     service::{Admin, Kafka, Log, LogFormat, LogLevel, Postgres},
-    sink::{RedisWindow, Sink, SinkType, Target, Webhook, Window, WindowLength, Windows},
+    sink::{By, RedisWindow, Sink, SinkType, Target, Webhook, Window, WindowLength, Windows},
     url::{HttpUrl, PostgresUrl, RedisUrl},
 };
 

@@ -8,7 +8,8 @@ use super::{
     names::{Name, Topic, TopicKind},
     section::Section,
     settings::{settings, words},
-    sink::{Sink, SinkType},
+    sink::{By, Sink, SinkType},
+    yaml::Node,
 };
 
 const FENCE_TIMEOUT: DurationIn = DurationIn {
@@ -117,18 +118,30 @@ fn refuse_topic_twice(section: &Section<'_>) {
     }
 }
 
-/// Whole events hold fields of their content; a lane that has none would send nulls and look healthy.
+/// Whole events hold fields of their content, and a leaderboard by content type needs the types; a lane that has none
+/// would send nulls, or show nothing, and look healthy.
 fn demand_content(section: &Section<'_>) {
     if section.has("content") {
         return;
     }
-    let wanting = section.children("sinks").iter().find(|entry| {
-        let kind = entry.node.child("type").and_then(|node| section.reader.peek(node, &SinkType::KIND));
-        kind == Some(SinkType::Webhook)
+    let need = section.children("sinks").iter().find_map(|sink| {
+        let kind = sink.node.child("type").and_then(|node| section.reader.peek(node, &SinkType::KIND))?;
+        let by = |window: &Node| window.child("by").and_then(|node| section.reader.peek(node, &By::KIND));
+        match kind {
+            SinkType::Webhook => {
+                Some(format!("the webhook sink `{}` sends events enriched with it", sink.key))
+            }
+            SinkType::RedisWindow => {
+                let windows = sink.node.child("windows").map(Node::items).unwrap_or_default();
+                windows
+                    .iter()
+                    .any(|window| by(window) == Some(By::ContentType))
+                    .then(|| format!("a leaderboard of the sink `{}` is by content type", sink.key))
+            }
+        }
     });
-    if let Some(sink) = wanting {
-        let what = format!("is missing: the webhook sink `{}` sends events enriched with it", sink.key);
+    if let Some(need) = need {
         let remedy = "add `content:` with `topic:`, the topic with the rows of `content`";
-        section.report(section.place, &section.child("content"), &what, remedy);
+        section.report(section.place, &section.child("content"), &format!("is missing: {need}"), remedy);
     }
 }

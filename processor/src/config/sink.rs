@@ -131,6 +131,20 @@ settings! {
         pub key: RedisKey = required(&RedisKeyKind),
         /// How far back it reaches: whole seconds, from 1 s (a bucket) to 24 h (a bucket each second).
         pub length: WindowLength = required(&WindowLengthKind),
+        /// What its members are: `content` (ids), `content_type` (as the content has it now) or `device`.
+        pub by: By = optional(&By::KIND, "content"),
+    }
+}
+
+words! {
+    /// What the members of a leaderboard are.
+    By {
+        /// Contents, by their ids.
+        Content = "content",
+        /// Types of content.
+        ContentType = "content_type",
+        /// Devices.
+        Device = "device",
     }
 }
 
@@ -168,7 +182,8 @@ impl Describe for Windows {
     fn describe(&self, out: &mut Outline) {
         out.group(|out| {
             for window in &self.0 {
-                out.item(format_args!("{{key: \"{}\", length: {}}}", window.key, window.length));
+                let Window { key, length, by } = window;
+                out.item(format_args!("{{key: \"{key}\", length: {length}, by: {}}}", by.as_str()));
             }
         });
     }

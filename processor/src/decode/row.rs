@@ -21,8 +21,21 @@ pub struct EngagementRow<'a> {
     pub event_ts: Option<Timestamp>,
     /// How long, in milliseconds; below zero is nonsense that a table may hold all the same.
     pub duration_ms: Option<i64>,
+    /// What it happened on, by the row's own account: a JSON value, see [`EngagementRow::device`].
+    pub device: Option<&'a RawValue>,
     /// Whether a column bears a name that Deltafan's own fields have ([`COMPUTED_FIELDS`]).
     pub clashes: bool,
+}
+
+impl<'a> EngagementRow<'a> {
+    /// The device as text: what a text column holds, or the JSON of a column of another type; none where it is null.
+    pub fn device(&self) -> Option<Cow<'a, str>> {
+        let json = self.device.map(RawValue::get).filter(|json| *json != "null")?;
+        match serde_json::from_str::<Text<'a>>(json) {
+            Ok(Text(text)) => Some(text),
+            Err(_) => Some(Cow::Borrowed(json)),
+        }
+    }
 }
 
 /// The names of the fields that are added to a row; a column of such a name travels as `row_<name>`.
@@ -48,6 +61,8 @@ struct Columns<'a> {
     event_ts: Option<Text<'a>>,
     #[serde(default)]
     duration_ms: Option<i64>,
+    #[serde(borrow, default)]
+    device: Option<&'a RawValue>,
     #[serde(borrow, default)]
     user_id: Option<&'a RawValue>,
     #[serde(default)]
@@ -133,5 +148,6 @@ pub fn engagement_row(image: &RawValue) -> Result<EngagementRow<'_>, DecodeError
         event_ts,
         duration_ms: columns.duration_ms,
         clashes: columns.clashes(),
+        device: columns.device,
     })
 }

@@ -1,9 +1,9 @@
-//! Enrich: the content of an event, at least as new as the event's commit.
+//! Enrich: the content of an event, at least as new as the event.
 //!
 //! The [`cache`] is fed by the `content` topic itself ([`feed`]). It is known to be new enough by the *fence*: one
 //! connector appends changes in WAL order, and before the transaction commits that makes them visible. So once the cache has
 //! reached the high watermark that the `content` topic had after a batch of events was fetched, it knows every change of
-//! a content that committed before any of those events. Where the fence is not reached in time, or the content is
+//! a content that committed before any of those events, and those that an event's own transaction made before it. Where the fence is not reached in time, or the content is
 //! unknown, Postgres is asked ([`lookup`]), and an answer counts only if its snapshot sees the event's transaction.
 //!
 //! Nothing is ever enriched with nulls because a question failed: then the lane waits.

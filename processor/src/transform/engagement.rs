@@ -8,7 +8,7 @@ use uuid::Uuid;
 use webhook_protocol::MAX_TITLE_CHARS;
 
 /// What enrichment knows of a content.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Content {
     /// `podcast`, `newsletter`, `video`.
     pub content_type: Option<Box<str>>,

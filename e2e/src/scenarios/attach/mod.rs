@@ -9,6 +9,7 @@ pub mod latency;
 pub mod multi_sink;
 pub mod taken_back;
 
+use crate::harness::config::By;
 use crate::harness::db::{CONTENT_PREFIX, Db};
 use crate::harness::processor::Admin;
 use crate::harness::receiver::Remote;
@@ -120,7 +121,7 @@ impl Attached {
     /// Waits until our part of the leaderboard is what SQL computes.
     pub async fn board_is_right(&self) -> Result<Board> {
         wait::until("our members of the leaderboard equal SQL", SOON, async || {
-            let expected = self.ours(effects::board_by_sql(&self.db, INTERVAL).await?);
+            let expected = self.ours(effects::board_by_sql(&self.db, INTERVAL, By::Content).await?);
             let actual = self.ours(self.redis.board(KEY).await?);
             Ok(match effects::board_differences(&actual, &expected).first() {
                 None => Look::Seen(actual),

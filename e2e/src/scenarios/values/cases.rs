@@ -117,6 +117,15 @@ const CASES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "a content that changes its type",
+        &[
+            "SELECT e2e.add('y', 'turned', 1000 * n) FROM generate_series(1, 3) AS n",
+            "UPDATE content SET content_type = 'video' WHERE slug = 'e2e-turned'",
+            "DELETE FROM engagement_events WHERE device = 'y' AND duration_ms = 1000",
+            "UPDATE engagement_events SET duration_ms = 2500 WHERE device = 'y' AND duration_ms = 2000",
+        ],
+    ),
+    (
         "transactions",
         &[
             "BEGIN; SELECT e2e.add('b', 'podcast', 1000); UPDATE engagement_events SET duration_ms = 1100 WHERE device = 'b'; \
@@ -159,7 +168,7 @@ const CLEAN: &str = "ALTER TABLE engagement_events DROP COLUMN IF EXISTS mood; \
                      ALTER TABLE engagement_events DROP COLUMN IF EXISTS op";
 
 /// Contents by their short names.
-const CONTENTS: [(&str, &str, Option<i32>); 7] = [
+const CONTENTS: [(&str, &str, Option<i32>); 8] = [
     ("podcast", "podcast", Some(1800)),
     ("video", "video", Some(742)),
     ("newsletter", "newsletter", None),
@@ -167,6 +176,7 @@ const CONTENTS: [(&str, &str, Option<i32>); 7] = [
     ("short", "podcast", Some(7)),
     ("doomed", "video", Some(60)),
     ("let-go", "video", Some(61)),
+    ("turned", "podcast", Some(62)),
 ];
 /// Rounds of an event, a change of its content, and an event.
 const CHANGED_BETWEEN: usize = 60;

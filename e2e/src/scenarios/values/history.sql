@@ -23,24 +23,39 @@ END $$;
 CREATE TRIGGER e2e BEFORE INSERT OR UPDATE OR DELETE ON content FOR EACH ROW EXECUTE FUNCTION e2e.keep_content();
 
 -- Every change of an event. Kept while its transaction commits, so that `least_before` and `least_after` name the oldest
--- version of its content that is as new as the commit.
+-- version of its content that is as new as the commit; of the versions that its own transaction made, as new as the change.
 CREATE TABLE e2e.event_history (
     seq bigserial PRIMARY KEY, op text, before jsonb, after jsonb, least_before bigint, least_after bigint,
     at timestamptz DEFAULT clock_timestamp()
 );
 CREATE INDEX ON e2e.content_history (id, seq);
 
-CREATE FUNCTION e2e.newest(content uuid) RETURNS bigint VOLATILE LANGUAGE sql AS
-    'SELECT max(seq) FROM e2e.content_history WHERE id = content';
+-- How far `content_history` was when an event changed. Deferred triggers fire in the order in which the immediate ones did.
+CREATE TABLE e2e.reached (n bigserial PRIMARY KEY, txid bigint, seq bigint);
+CREATE INDEX ON e2e.reached (txid, n);
+
+CREATE FUNCTION e2e.reach() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO e2e.reached (txid, seq) SELECT txid_current(), max(seq) FROM e2e.content_history;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER e2e_reach AFTER INSERT OR UPDATE OR DELETE ON engagement_events FOR EACH ROW EXECUTE FUNCTION e2e.reach();
+
+CREATE FUNCTION e2e.newest(content uuid, own bigint) RETURNS bigint VOLATILE LANGUAGE sql AS $$
+    SELECT max(seq) FROM e2e.content_history WHERE id = content AND (txid <> txid_current() OR seq <= own)
+$$;
 
 CREATE FUNCTION e2e.keep_event() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    own bigint;
 BEGIN
+    DELETE FROM e2e.reached WHERE n = (SELECT min(n) FROM e2e.reached WHERE txid = txid_current()) RETURNING seq INTO own;
     INSERT INTO e2e.event_history (op, before, after, least_before, least_after)
     VALUES (TG_OP,
             CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END,
             CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) END,
-            CASE WHEN TG_OP <> 'INSERT' THEN e2e.newest(OLD.content_id) END,
-            CASE WHEN TG_OP <> 'DELETE' THEN e2e.newest(NEW.content_id) END);
+            CASE WHEN TG_OP <> 'INSERT' THEN e2e.newest(OLD.content_id, own) END,
+            CASE WHEN TG_OP <> 'DELETE' THEN e2e.newest(NEW.content_id, own) END);
     RETURN NULL;
 END $$;
 CREATE CONSTRAINT TRIGGER e2e AFTER INSERT OR UPDATE OR DELETE ON engagement_events

@@ -4,7 +4,7 @@
 mod cases;
 
 use crate::harness::bench::COMPLETE;
-use crate::harness::config::Window;
+use crate::harness::config::{By, Window};
 use crate::harness::kafka::DEAD_LETTERS;
 use crate::harness::receiver::Event;
 use crate::harness::wait::{self, seen_if};
@@ -49,7 +49,9 @@ async fn values(bench: &Bench) -> Result<Measured> {
     db.run(HISTORY).await?;
     let receiver = bench.receiver().await?;
     let mut plan = bench.plan(&receiver)?;
-    plan.windows.push(Window { key: format!("{}:24h", bench.name), length: "24h" });
+    for (name, by) in [("contents", By::Content), ("types", By::ContentType), ("devices", By::Device)] {
+        plan.windows.push(Window { key: format!("{}:24h:{name}", bench.name), length: "24h", by });
+    }
     let _processor = bench.processor(&plan).await?;
 
     cases::run(bench).await?;
@@ -70,10 +72,12 @@ async fn values(bench: &Bench) -> Result<Measured> {
     arrived?;
 
     let mut measured = Measured::default();
-    for (window, interval) in plan.windows.iter().zip(["1 hour", "24 hours"]) {
-        let (contents, ms) =
-            effects::board_equals_sql(db, &bench.redis, &window.key, interval, COMPLETE).await?;
-        measured.add(format!("{}: {contents} contents, {}.{:03} s", window.length, ms / 1000, ms % 1000));
+    for Window { key, length, by } in &plan.windows {
+        let interval = if *length == "1h" { "1 hour" } else { "24 hours" };
+        let (members, ms) =
+            effects::board_equals_sql(db, &bench.redis, (key, *by), interval, COMPLETE).await?;
+        let by = by.as_str();
+        measured.add(format!("{length} by {by}: {members} members, {}.{:03} s", ms / 1000, ms % 1000));
     }
     dead_letters(bench, negative).await?;
     let looked_up: i64 = db

@@ -6,8 +6,8 @@ mod properties;
 use std::{io::Write, time::Duration};
 
 use super::{
-    Config, LogFormat, Problems, SinkType, Start, Target, UnknownContent, default_text, group, load, parse,
-    reference,
+    By, Config, LogFormat, Problems, SinkType, Start, Target, UnknownContent, default_text, group, load,
+    parse, reference,
 };
 
 const KITCHEN_SINK: &str = include_str!("kitchen-sink.yaml");
@@ -130,8 +130,15 @@ fn the_kitchen_sink_parses() {
     let redis = pipeline.sinks.get("redis-1").unwrap();
     assert_eq!((redis.enabled, redis.workers.get()), (true, 4));
     let Target::RedisWindow(windows) = &redis.target else { panic!("a Redis sink") };
-    let windows: Vec<_> = windows.windows.iter().map(|w| (w.key.as_str(), w.length.seconds())).collect();
-    assert_eq!(windows, [("engagement:1s", 1), ("engagement:1h", 3600), ("price:$1", 86_400)]);
+    let windows: Vec<_> =
+        windows.windows.iter().map(|w| (w.key.as_str(), w.length.seconds(), w.by)).collect();
+    let expected = [
+        ("engagement:1s", 1, By::Content),
+        ("engagement:1h", 3600, By::Content),
+        ("price:$1", 86_400, By::Device),
+        ("types", 60, By::ContentType),
+    ];
+    assert_eq!(windows, expected);
     let webhook = pipeline.sinks.get("webhook_eu").unwrap();
     let Target::Webhook(webhook) = &webhook.target else { panic!("a webhook sink") };
     assert_eq!((webhook.secrets.len(), webhook.url.port()), (2, 443));
@@ -141,6 +148,19 @@ fn the_kitchen_sink_parses() {
     assert!(other.content.is_none());
     let off = other.sinks.get("off").unwrap();
     assert_eq!((off.enabled, off.sink_type()), (false, SinkType::RedisWindow));
+}
+
+#[test]
+fn a_leaderboard_by_content_type_needs_the_contents() {
+    let by_type = KITCHEN_SINK.replace(
+        r#"[{key: "engagement:1h", length: 1h}]"#,
+        r#"[{key: "types:1h", length: 1h, by: content_type}]"#,
+    );
+    assert_ne!(by_type, KITCHEN_SINK);
+    let problems = read(&by_type).unwrap_err();
+    let said: Vec<_> = problems.iter().map(|problem| (problem.path(), problem.what())).collect();
+    let what = "is missing: a leaderboard of the sink `off` is by content type";
+    assert_eq!(said, [("pipelines.leaderboard_only.content", what)]);
 }
 
 #[test]
@@ -154,7 +174,7 @@ fn what_is_described_is_a_configuration_that_holds_no_secret() {
         described.contains("url: https://user:[redacted]@hooks.example:443/in?[redacted]\n"),
         "{described}"
     );
-    assert!(described.contains("- {key: \"engagement:1h\", length: 1h}\n"), "{described}");
+    assert!(described.contains("- {key: \"engagement:1h\", length: 1h, by: content}\n"), "{described}");
     let tree = super::yaml::parse(&described.replace("[redacted]", "redacted")).unwrap();
     assert!(tree.flaws.is_empty() && tree.root.child("pipelines").is_some());
 }

@@ -1,7 +1,9 @@
 //! What a leaderboard lane is told: where Redis is and which windows it keeps.
 
+use super::ranking::{By, Contents, Nothing};
 use redis::{Client, IntoConnectionInfo};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A window may last this long at most: its buckets of a second stay below three millions.
@@ -30,15 +32,16 @@ pub enum SettingsError {
     Length(String, u64),
 }
 
-/// One rolling window: a sorted set and how long a contribution stays in it.
+/// One rolling window: a sorted set, what its members are, and how long a contribution stays in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Window {
     key: String,
     length_s: u32,
+    by: By,
 }
 
 impl Window {
-    /// A window that is read at `key`; `length` is cut to whole seconds.
+    /// A window of contents that is read at `key`; `length` is cut to whole seconds.
     ///
     /// # Errors
     /// The key or the length can't be used.
@@ -51,7 +54,18 @@ impl Window {
         if prefix_of(&key).is_none() {
             return Err(SettingsError::Key(key));
         }
-        Ok(Self { key, length_s })
+        Ok(Self { key, length_s, by: By::Content })
+    }
+
+    /// The same window of other members.
+    #[must_use]
+    pub fn by(self, by: By) -> Self {
+        Self { by, ..self }
+    }
+
+    /// What its members are.
+    pub fn members(&self) -> By {
+        self.by
     }
 
     /// The key of the sorted set.
@@ -92,6 +106,8 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// How long to wait for an answer: far above the few milliseconds that one write takes.
     pub response_timeout: Duration,
+    /// Who knows the types of contents, for leaderboards by type.
+    pub contents: Arc<dyn Contents>,
 }
 
 impl Settings {
@@ -115,6 +131,7 @@ impl Settings {
             max_records: MAX_RECORDS,
             connect_timeout: Duration::from_secs(3),
             response_timeout: Duration::from_secs(5),
+            contents: Arc::new(Nothing),
         })
     }
 

@@ -1,13 +1,15 @@
-//! From events to what a write carries: contributions to cells (second, content). Pure.
+//! From events to what a write carries: contributions to cells (second, member). Pure.
 //!
 //! The rule depends on a row alone, so that an update or a delete takes back just what was added. What is older than
 //! a window or lies in the future is decided where the clock is: in Redis.
 
+use super::ranking::By;
 use crate::decode::row::EngagementRow;
 use crate::decode::timestamp::Timestamp;
 use crate::position::{Offset, Partition};
 use crate::sink::{Batch, Event, Refusal};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// How many cells one write changes at most (give or take the last event): Redis is blocked up to 31 ms by 4,000.
@@ -17,25 +19,55 @@ const MAX_CELLS: usize = 1000;
 /// content still sum up to an integer that a script of Redis counts exactly.
 const MAX_DURATION_MS: i64 = i32::MAX as i64;
 
-/// A cell: the second since 1970 in which an event lies, and its content.
-pub(super) type Cell = (i64, Uuid);
+/// What a cell belongs to: leaderboards by content and by content type share the cells of contents.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Member {
+    Content(Uuid),
+    Device(Arc<str>),
+}
+
+impl Member {
+    /// Whether a leaderboard of `by` sums this.
+    pub(super) fn counts(&self, by: By) -> bool {
+        match self {
+            Self::Content(_) => matches!(by, By::Content | By::ContentType),
+            Self::Device(_) => by == By::Device,
+        }
+    }
+}
+
+/// A cell: the second since 1970 in which an event lies, and what it belongs to.
+pub(super) type Cell = (i64, Member);
 
 /// Cells and what to add to them, in milliseconds.
 pub(super) type Cells = BTreeMap<Cell, i64>;
 
-/// What a row adds to a window: the cell and the milliseconds. Nothing without a content, without a duration or with one
-/// below zero, and without a finite time.
-fn contribution(row: &EngagementRow<'_>) -> Option<(Cell, i64)> {
-    let content = row.content_id?;
+/// Which members the leaderboards of a lane sum.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Wanted {
+    pub contents: bool,
+    pub devices: bool,
+}
+
+/// What a row adds: the second, and the milliseconds. Nothing without a duration or with one below zero, and without a
+/// finite time.
+fn contribution(row: &EngagementRow<'_>) -> Option<(i64, i64)> {
     let ms = row.duration_ms.filter(|ms| *ms > 0)?;
     match row.event_ts? {
-        Timestamp::At { secs, .. } => Some(((secs, content), ms)),
+        Timestamp::At { secs, .. } => Some((secs, ms)),
         Timestamp::Infinity | Timestamp::NegativeInfinity => None,
     }
 }
 
+/// What a row adds it to: its content and its device, as far as it names them and a leaderboard wants them.
+fn members(row: &EngagementRow<'_>, wanted: Wanted) -> impl Iterator<Item = Member> {
+    let content = row.content_id.filter(|_| wanted.contents).map(Member::Content);
+    let device = wanted.devices.then(|| row.device()).flatten().map(|name| Member::Device(name.into()));
+    content.into_iter().chain(device)
+}
+
 /// What an event of one row image changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Entry {
     /// The number of the event within the batch.
     event: usize,
@@ -50,6 +82,7 @@ struct Entry {
 #[derive(Debug, Clone)]
 pub struct WindowBatch {
     max_records: usize,
+    wanted: Wanted,
     events: usize,
     /// One by one, for the case that a window has some of them already.
     entries: Vec<Entry>,
@@ -58,8 +91,8 @@ pub struct WindowBatch {
 }
 
 impl WindowBatch {
-    pub(super) fn new(max_records: usize) -> Self {
-        Self { max_records, events: 0, entries: Vec::new(), cells: Cells::new() }
+    pub(super) fn new(max_records: usize, wanted: Wanted) -> Self {
+        Self { max_records, wanted, events: 0, entries: Vec::new(), cells: Cells::new() }
     }
 
     /// All contributions, by cell.
@@ -76,7 +109,7 @@ impl WindowBatch {
 fn sum<'a>(entries: impl Iterator<Item = &'a Entry>) -> Cells {
     let mut cells = Cells::new();
     for entry in entries {
-        *cells.entry(entry.cell).or_default() += entry.ms;
+        *cells.entry(entry.cell.clone()).or_default() += entry.ms;
     }
     cells
 }
@@ -97,10 +130,14 @@ impl Batch for WindowBatch {
         check(before)?;
         check(after)?;
         for (row, sign) in [(before, -1), (after, 1)] {
-            if let Some((cell, ms)) = row.and_then(contribution) {
+            let Some((row, (second, ms))) = row.and_then(|row| Some((row, contribution(row)?))) else {
+                continue;
+            };
+            for member in members(row, self.wanted) {
+                let (cell, ms) = ((second, member), sign * ms);
+                *self.cells.entry(cell.clone()).or_default() += ms;
                 let Event { partition, offset, .. } = *event;
-                self.entries.push(Entry { event: self.events, partition, offset, cell, ms: sign * ms });
-                *self.cells.entry(cell).or_default() += sign * ms;
+                self.entries.push(Entry { event: self.events, partition, offset, cell, ms });
             }
         }
         self.events += 1;
@@ -124,6 +161,12 @@ impl Batch for WindowBatch {
         let events = self.events.saturating_sub(at);
         self.events -= events;
         self.cells = sum(self.entries.iter());
-        Self { max_records: self.max_records, events, cells: sum(entries.iter()), entries }
+        Self {
+            max_records: self.max_records,
+            wanted: self.wanted,
+            events,
+            cells: sum(entries.iter()),
+            entries,
+        }
     }
 }

@@ -22,12 +22,19 @@
 //! A contribution sits in the bucket of its second. A total is at any time the sum of its cells in all buckets that
 //! count; expiry and admission move whole cells, in pieces of any size, and no record reaches a bucket that has
 //! expired. So when nothing is due, the totals are those of the window. [`encode`] says what a row contributes.
+//!
+//! # Leaderboards by content type
+//!
+//! Their cells and totals are those of contents; Redis adds the totals up by type. The types are told to it beside the
+//! writes, by whoever knows them: with the contents of a batch, and by the [`Ticker`] when a content changes or a window
+//! lacks one. So such a lane waits for no content either, and a content that changes its type takes its sum along.
 
 mod belief;
 mod client;
 mod config;
 mod encode;
 mod error;
+mod ranking;
 mod script;
 mod ticker;
 
@@ -36,15 +43,20 @@ mod tests;
 
 pub use config::{Settings, SettingsError, Window};
 pub use encode::WindowBatch;
+pub use ranking::{By, Contents, Learnt};
 pub use ticker::{Seen, Standing, Ticker};
 
 use self::belief::{Belief, Plan, field};
 use self::client::Client;
+use self::encode::{Cells, Member, Wanted};
 use self::error::paused;
 use self::script::{Answer, Keys, SCRIPTS, Scripts};
 use crate::position::{Held, LogId, Partition, Positions, Spans};
 use crate::sink::{Class, Sink, SinkError, Write, Written};
+use crate::transform::Content;
 use redis::Cmd;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -58,6 +70,8 @@ const MAX_OPENINGS: usize = 10_000;
 /// The windows of one lane, as one worker writes to them.
 pub struct RedisWindow {
     windows: Vec<Unit>,
+    wanted: Wanted,
+    contents: Arc<dyn Contents>,
     client: Client,
     scripts: &'static Scripts,
     seen: watch::Receiver<Seen>,
@@ -93,9 +107,15 @@ impl RedisWindow {
             keys: Keys::of(window),
             belief: Belief::default(),
         };
-        let windows = settings.windows.iter().map(unit).collect();
+        let windows: Vec<Unit> = settings.windows.iter().map(unit).collect();
+        let wanted = Wanted {
+            contents: settings.windows.iter().any(|window| window.members() != By::Device),
+            devices: settings.windows.iter().any(|window| window.members() == By::Device),
+        };
         Self {
             windows,
+            wanted,
+            contents: Arc::clone(&settings.contents),
             client: Client::new(settings),
             scripts,
             seen,
@@ -109,8 +129,7 @@ impl RedisWindow {
         let mut waiting: Vec<usize> = (0..self.windows.len()).collect();
         for _ in 0..MAX_OPENINGS {
             let script = &self.scripts.open;
-            let call =
-                |unit: &Unit| unit.keys.open(script, &new_incarnation(), unit.window.length_s(), &fields);
+            let call = |unit: &Unit| unit.keys.open(script, &new_incarnation(), &unit.window, &fields);
             let calls = pick(&self.windows, &waiting).map(call).collect();
             let answers = self.client.run(script, calls).await?;
             let mut again = Vec::new();
@@ -123,8 +142,8 @@ impl RedisWindow {
                         unit.belief.opened(incarnation, log, partitions.iter().copied().zip(held));
                     }
                     Some(Answer::Again) => again.push(*index),
-                    Some(Answer::OtherLength(length_s)) => {
-                        return Err(other_length(self.client.address(), &unit.window, length_s));
+                    Some(Answer::Other { length_s, by }) => {
+                        return Err(other_window(self.client.address(), &unit.window, length_s, &by));
                     }
                     _ => return Err(unknown_answer(self.client.address())),
                 }
@@ -146,13 +165,31 @@ impl RedisWindow {
         partitions.filter_map(lowest).collect()
     }
 
+    /// The call that writes a batch to a window, without what the window has.
+    fn call(&self, unit: &Unit, incarnation: &str, plan: &Plan, batch: &WindowBatch) -> Cmd {
+        let takes = |partition, offset| plan.has.get(&partition).is_none_or(|has| offset >= *has);
+        let rest = (!plan.has.is_empty()).then(|| batch.cells_of(takes));
+        let (cells, by) = (rest.as_ref().unwrap_or(batch.cells()), unit.window.members());
+        let types = if by == By::ContentType { self.known(cells) } else { BTreeMap::new() };
+        let types = types.iter().map(|(id, content)| (*id, &**content));
+        unit.keys.apply(&self.scripts.apply, incarnation, &plan.moves, (cells, by), types)
+    }
+
+    /// The contents of some cells, as far as they are known.
+    fn known(&self, cells: &Cells) -> BTreeMap<Uuid, Arc<Content>> {
+        let content = |(_, member): &(i64, Member)| match member {
+            Member::Content(id) => Some((*id, self.contents.get(*id)?)),
+            Member::Device(_) => None,
+        };
+        cells.keys().filter_map(content).collect()
+    }
+
     /// Writes to every window that has not ended yet; answers how each one ended, if it did.
     async fn round(
         &mut self,
         write: &Write<'_, WindowBatch>,
         ended: &mut [Option<Ended>],
     ) -> Result<(), SinkError> {
-        let script = &self.scripts.apply;
         let mut sent: Vec<(usize, Plan)> = Vec::new();
         let mut calls: Vec<Cmd> = Vec::new();
         for (index, (unit, ended)) in self.windows.iter().zip(ended.iter_mut()).enumerate() {
@@ -161,7 +198,7 @@ impl RedisWindow {
                 None => *ended = Some(Ended::Behind),
                 Some(incarnation) => {
                     let plan = unit.belief.plan(write.log, write.spans);
-                    calls.push(call(unit, script, incarnation, &plan, write.batch));
+                    calls.push(self.call(unit, incarnation, &plan, write.batch));
                     sent.push((index, plan));
                 }
             }
@@ -169,13 +206,13 @@ impl RedisWindow {
         if calls.is_empty() {
             return Ok(());
         }
-        let answers = self.client.run(script, calls).await?;
+        let answers = self.client.run(&self.scripts.apply, calls).await?;
         for ((index, plan), answer) in sent.into_iter().zip(answers) {
             let (Some(unit), Some(ended)) = (self.windows.get_mut(index), ended.get_mut(index)) else {
                 continue;
             };
             *ended = match Answer::read(answer) {
-                Some(Answer::Applied) => {
+                Some(Answer::Done) => {
                     unit.belief.moved(write.log, write.spans, &plan);
                     Some(Ended::Applied)
                 }
@@ -199,7 +236,7 @@ impl Sink for RedisWindow {
     const WANTS_CONTENT: bool = false;
 
     fn batch(&self) -> WindowBatch {
-        WindowBatch::new(self.max_records)
+        WindowBatch::new(self.max_records, self.wanted)
     }
 
     async fn positions(&mut self, log: &LogId, partitions: &[Partition]) -> Result<Held, SinkError> {
@@ -255,15 +292,6 @@ fn pick<'a>(windows: &'a [Unit], indices: &'a [usize]) -> impl Iterator<Item = &
     indices.iter().filter_map(|index| windows.get(*index))
 }
 
-/// The call that writes a batch to a window, without what the window has.
-fn call(unit: &Unit, script: &script::Script, incarnation: &str, plan: &Plan, batch: &WindowBatch) -> Cmd {
-    if plan.has.is_empty() {
-        return unit.keys.apply(script, incarnation, &plan.moves, batch.cells());
-    }
-    let takes = |partition, offset| plan.has.get(&partition).is_none_or(|has| offset >= *has);
-    unit.keys.apply(script, incarnation, &plan.moves, &batch.cells_of(takes))
-}
-
 /// An id that no other window ever had: 64 random bits.
 fn new_incarnation() -> String {
     let (id, _) = Uuid::new_v4().as_u64_pair();
@@ -274,17 +302,14 @@ fn unknown_answer(address: &str) -> SinkError {
     paused(address, "a script was answered in an unknown way", "look for another program that uses the keys")
 }
 
-fn other_length(address: &str, window: &Window, length_s: i64) -> SinkError {
+fn other_window(address: &str, window: &Window, length_s: i64, by: &str) -> SinkError {
     let problem = format!(
-        "the window `{}` is kept there with a length of {length_s} s, the configuration says {} s",
+        "the window `{}` is kept there with a length of {length_s} s, by {by}; the configuration says {} s, by {}",
         window.key(),
-        window.length_s()
+        window.length_s(),
+        window.members()
     );
-    paused(
-        address,
-        problem,
-        "give the window of another length another key, or remove the key and its companions",
-    )
+    paused(address, problem, "give the changed window another key, or remove the key and its companions")
 }
 
 fn contended(address: &str, problem: &str) -> SinkError {

@@ -2,8 +2,10 @@
 //! head of `lua/prelude.lua`.
 
 use super::config::Window;
-use super::encode::Cells;
+use super::encode::{Cells, Member};
+use super::ranking::By;
 use crate::position::Offset;
+use crate::transform::Content;
 use redis::{Cmd, RedisResult, Value};
 use std::sync::LazyLock;
 use uuid::Uuid;
@@ -30,6 +32,8 @@ pub(super) struct Scripts {
     pub(super) apply: Script,
     /// Moves the window on.
     pub(super) tick: Script,
+    /// Tells the types of contents.
+    pub(super) tell: Script,
 }
 
 macro_rules! script {
@@ -37,6 +41,7 @@ macro_rules! script {
         concat!(
             include_str!("lua/clock.lua"),
             include_str!("lua/prelude.lua"),
+            include_str!("lua/groups.lua"),
             include_str!($body),
             include_str!("lua/epilogue.lua")
         )
@@ -52,6 +57,7 @@ impl Scripts {
             open: Script::new(&edit(script!("lua/open.lua"))),
             apply: Script::new(&edit(script!("lua/apply.lua"))),
             tick: Script::new(&edit(script!("lua/tick.lua"))),
+            tell: Script::new(&edit(script!("lua/tell.lua"))),
         }
     }
 
@@ -70,7 +76,7 @@ impl Scripts {
 #[derive(Debug, Clone)]
 pub(super) struct Keys {
     prefix: String,
-    all: [String; 7],
+    all: [String; 10],
 }
 
 impl Keys {
@@ -85,6 +91,9 @@ impl Keys {
             companion("buckets"),
             companion("future"),
             companion("draft"),
+            companion("groups"),
+            companion("sums"),
+            companion("untold"),
         ];
         Self { prefix, all }
     }
@@ -95,9 +104,9 @@ impl Keys {
         cmd
     }
 
-    pub(super) fn open(&self, script: &Script, incarnation: &str, length_s: u32, fields: &[String]) -> Cmd {
+    pub(super) fn open(&self, script: &Script, incarnation: &str, window: &Window, fields: &[String]) -> Cmd {
         let mut cmd = self.call(script);
-        cmd.arg(incarnation).arg(length_s).arg(fields);
+        cmd.arg(incarnation).arg(window.length_s()).arg(window.members().as_str()).arg(fields);
         cmd
     }
 
@@ -107,9 +116,29 @@ impl Keys {
         cmd
     }
 
-    pub(super) fn apply(&self, script: &Script, incarnation: &str, moves: &[Move], cells: &Cells) -> Cmd {
+    pub(super) fn tell<'c>(
+        &self,
+        script: &Script,
+        contents: impl IntoIterator<Item = (Uuid, &'c Content)>,
+    ) -> Cmd {
         let mut cmd = self.call(script);
-        cmd.arg(incarnation).arg(moves.len());
+        add_types(&mut cmd, contents);
+        cmd
+    }
+
+    /// A batch for a leaderboard of `by`; `types` are told along, where it is one by content type.
+    pub(super) fn apply<'c>(
+        &self,
+        script: &Script,
+        incarnation: &str,
+        moves: &[Move],
+        (cells, by): (&Cells, By),
+        types: impl IntoIterator<Item = (Uuid, &'c Content)>,
+    ) -> Cmd {
+        let cells: Vec<_> = cells.iter().filter(|((_, member), ms)| **ms != 0 && member.counts(by)).collect();
+        let buckets = || cells.chunk_by(|((one, _), _), ((other, _), _)| one == other);
+        let mut cmd = self.call(script);
+        cmd.arg(incarnation).arg(moves.len()).arg(buckets().count());
         for Move { field, expected, to } in moves {
             cmd.arg(field);
             match expected {
@@ -118,17 +147,32 @@ impl Keys {
             };
             cmd.arg(*to);
         }
-        let cells: Vec<_> = cells.iter().filter(|(_, ms)| **ms != 0).collect();
         let mut text = Uuid::encode_buffer();
-        for bucket in cells.chunk_by(|((one, _), _), ((other, _), _)| one == other) {
+        for bucket in buckets() {
             if let Some(((second, _), _)) = bucket.first() {
                 cmd.arg(*second).arg(bucket.len());
             }
-            for ((_, content), ms) in bucket {
-                cmd.arg(&*content.hyphenated().encode_lower(&mut text)).arg(**ms);
+            for ((_, member), ms) in bucket {
+                match member {
+                    Member::Content(id) => cmd.arg(&*id.hyphenated().encode_lower(&mut text)),
+                    Member::Device(name) => cmd.arg(&**name),
+                };
+                cmd.arg(**ms);
             }
         }
+        add_types(&mut cmd, types);
         cmd
+    }
+}
+
+/// Content, version, type of each; a content of which no version is known can't be told.
+fn add_types<'c>(cmd: &mut Cmd, contents: impl IntoIterator<Item = (Uuid, &'c Content)>) {
+    let mut text = Uuid::encode_buffer();
+    for (id, content) in contents {
+        if let Some(version) = content.version {
+            let content_type = content.content_type.as_deref().unwrap_or_default();
+            cmd.arg(&*id.hyphenated().encode_lower(&mut text)).arg(version).arg(content_type);
+        }
     }
 }
 
@@ -146,20 +190,20 @@ pub(super) struct Move {
 /// What a script answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// Done (of `apply`).
-    Applied,
+    /// Done (of `apply` and `tell`).
+    Done,
     /// The window is there, and holds this (of `open`).
     Opened { incarnation: String, held: Vec<Option<Offset>> },
-    /// Done, and whether more is due (of `tick`).
-    Ticked { incarnation: String, more: bool },
+    /// Done, whether more is due, and contents whose type the window was not told yet (of `tick`).
+    Ticked { incarnation: String, more: bool, untold: Vec<Uuid> },
     /// Call again (of `open`).
     Again,
     /// Nothing done: what is held is not what was expected.
     Held(Vec<Option<Offset>>),
     /// Nothing done: there is no such window, or another incarnation of it.
     Gone,
-    /// Nothing done: the window is kept with another length, in seconds.
-    OtherLength(i64),
+    /// Nothing done: the window is kept with another length, or by something else.
+    Other { length_s: i64, by: String },
 }
 
 impl Answer {
@@ -174,20 +218,27 @@ impl Answer {
             "gone" => Self::Gone,
             "more" => Self::Again,
             "held" => Self::Held(offsets(items)?),
-            "length" => Self::OtherLength(redis::from_redis_value(items.next()?).ok()?),
+            "other" => Self::Other {
+                length_s: redis::from_redis_value(items.next()?).ok()?,
+                by: redis::from_redis_value(items.next()?).ok()?,
+            },
             "ok" => match items.next() {
-                None => Self::Applied,
+                None => Self::Done,
                 Some(incarnation) => Self::told(redis::from_redis_value(incarnation).ok()?, items)?,
             },
             _ => return None,
         })
     }
 
-    fn told(incarnation: String, items: std::vec::IntoIter<Value>) -> Option<Self> {
-        match items.as_slice() {
-            [Value::Int(more)] => Some(Self::Ticked { incarnation, more: *more != 0 }),
-            _ => Some(Self::Opened { incarnation, held: offsets(items)? }),
+    fn told(incarnation: String, mut items: std::vec::IntoIter<Value>) -> Option<Self> {
+        if let [Value::Int(more), ..] = items.as_slice() {
+            let more = *more != 0;
+            items.next();
+            // A content that is no UUID was put there by somebody else: nobody can tell its type.
+            let content = |value| Uuid::try_parse(&redis::from_redis_value::<String>(value).ok()?).ok();
+            return Some(Self::Ticked { incarnation, more, untold: items.filter_map(content).collect() });
         }
+        Some(Self::Opened { incarnation, held: offsets(items)? })
     }
 }
 

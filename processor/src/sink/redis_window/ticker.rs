@@ -4,19 +4,26 @@
 //! and one is enough.
 
 use super::client::Client;
-use super::config::Settings;
+use super::config::{Settings, Window};
 use super::error::paused;
+use super::ranking::{By, Contents};
 use super::script::{Answer, Keys, SCRIPTS, Scripts};
 use crate::sink::SinkError;
+use crate::transform::Content;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep};
+use uuid::Uuid;
 
 /// Between two ticks. A contribution leaves at the first tick after its second has left: within 1.2 s.
 const INTERVAL: Duration = Duration::from_millis(200);
 
 /// How many cells a tick handles: a few milliseconds of Redis, less than a full write takes.
 const BUDGET: u32 = 1000;
+
+/// How many contents a tick tells the types of, beside those that a window lacks: a millisecond or two of Redis.
+const TELL: usize = 500;
 
 /// The longest wait between two attempts to reach Redis.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
@@ -45,7 +52,10 @@ pub struct Seen {
 
 /// Moves the windows of one lane on.
 pub struct Ticker {
-    windows: Vec<(String, Keys)>,
+    windows: Vec<Ticked>,
+    contents: Arc<dyn Contents>,
+    /// What was learnt of contents up to here has been told to the windows by content type.
+    told: u64,
     client: Client,
     scripts: &'static Scripts,
     budget: u32,
@@ -54,6 +64,15 @@ pub struct Ticker {
     failing: Option<String>,
     /// Whether it was looked up that Redis keeps its data over a restart.
     persistence_known: bool,
+}
+
+/// A window as the ticker knows it.
+struct Ticked {
+    key: String,
+    keys: Keys,
+    by: By,
+    /// Contents whose type it lacks, by the last tick.
+    untold: Vec<Uuid>,
 }
 
 impl Ticker {
@@ -68,14 +87,26 @@ impl Ticker {
         scripts: &'static Scripts,
         budget: u32,
     ) -> (Self, watch::Receiver<Seen>) {
-        let windows: Vec<_> =
-            settings.windows.iter().map(|window| (window.key().to_owned(), Keys::of(window))).collect();
+        let ticked = |window: &Window| Ticked {
+            key: window.key().to_owned(),
+            keys: Keys::of(window),
+            by: window.members(),
+            untold: Vec::new(),
+        };
+        let windows: Vec<_> = settings.windows.iter().map(ticked).collect();
         let unknown = Seen { reachable: false, absences: 0, windows: vec![Standing::Unknown; windows.len()] };
         let (sender, seen) = watch::channel(unknown);
-        let client = Client::new(settings);
-        let failing = None;
-        let ticker =
-            Self { windows, client, scripts, budget, seen: sender, failing, persistence_known: false };
+        let ticker = Self {
+            windows,
+            contents: Arc::clone(&settings.contents),
+            told: 0,
+            client: Client::new(settings),
+            scripts,
+            budget,
+            seen: sender,
+            failing: None,
+            persistence_known: false,
+        };
         (ticker, seen)
     }
 
@@ -116,40 +147,76 @@ impl Ticker {
         Ok(())
     }
 
-    /// One tick of every window, in one round trip. Answers whether more is due.
+    /// One tick of every window, in one round trip, and another one where there are types to tell. Answers whether more
+    /// is due.
     pub(super) async fn tick(&mut self) -> Result<bool, SinkError> {
+        let ticked = self.try_tick().await;
+        if ticked.is_err() {
+            // Redis may come back as it was before it was told.
+            self.told = 0;
+        }
+        ticked
+    }
+
+    async fn try_tick(&mut self) -> Result<bool, SinkError> {
         let script = &self.scripts.tick;
-        let calls = self.windows.iter().map(|(_, keys)| keys.tick(script, self.budget)).collect();
-        let mut windows = Vec::with_capacity(self.windows.len());
+        let calls = self.windows.iter().map(|window| window.keys.tick(script, self.budget)).collect();
+        let mut standings = Vec::with_capacity(self.windows.len());
         let mut due = false;
-        for answer in self.client.run(script, calls).await? {
-            windows.push(match Answer::read(answer) {
-                Some(Answer::Ticked { incarnation, more }) => {
+        let answers = self.client.run(script, calls).await?;
+        for (window, answer) in self.windows.iter_mut().zip(answers) {
+            window.untold.clear();
+            standings.push(match Answer::read(answer) {
+                Some(Answer::Ticked { incarnation, more, untold }) => {
                     due |= more;
+                    window.untold = untold;
                     Standing::Here(incarnation)
                 }
                 Some(Answer::Gone) => Standing::Gone,
-                _ => {
-                    let problem = "a tick was answered in an unknown way";
-                    return Err(paused(
-                        self.client.address(),
-                        problem,
-                        "look for another program that uses the keys",
-                    ));
-                }
+                _ => return Err(unknown_answer(self.client.address())),
             });
         }
-        self.tell(windows);
-        Ok(due)
+        self.show(standings);
+        Ok(self.tell().await? || due)
     }
 
-    fn tell(&self, windows: Vec<Standing>) {
+    /// Tells the windows by content type what was learnt of contents, and what they lack. Answers whether there is more.
+    async fn tell(&mut self) -> Result<bool, SinkError> {
+        if !self.windows.iter().any(|window| window.by == By::ContentType) {
+            return Ok(false);
+        }
+        let learnt = self.contents.learnt_after(self.told, TELL);
+        let script = &self.scripts.tell;
+        let mut calls = Vec::new();
+        for window in self.windows.iter().filter(|window| window.by == By::ContentType) {
+            let known = |id: &Uuid| Some((*id, self.contents.get(*id)?));
+            let lacking: Vec<(Uuid, Arc<Content>)> = window.untold.iter().filter_map(known).collect();
+            if !(learnt.is_empty() && lacking.is_empty()) {
+                let learnt = learnt.iter().map(|learnt| (learnt.id, &*learnt.content));
+                let lacking = lacking.iter().map(|(id, content)| (*id, &**content));
+                calls.push(window.keys.tell(script, learnt.chain(lacking)));
+            }
+        }
+        if calls.is_empty() {
+            return Ok(false);
+        }
+        for answer in self.client.run(script, calls).await? {
+            // A window that is gone is told anew when it is there again: with its first writes.
+            if !matches!(Answer::read(answer), Some(Answer::Done | Answer::Gone)) {
+                return Err(unknown_answer(self.client.address()));
+            }
+        }
+        self.told = learnt.last().map_or(self.told, |last| last.seen);
+        Ok(learnt.len() == TELL)
+    }
+
+    fn show(&self, windows: Vec<Standing>) {
         self.seen.send_if_modified(|seen| {
             let new = Seen { reachable: true, absences: seen.absences, windows };
             let changed = *seen != new;
             if changed {
-                for ((key, _), (was, is)) in self.windows.iter().zip(seen.windows.iter().zip(&new.windows)) {
-                    log_change(key, was, is);
+                for (window, (was, is)) in self.windows.iter().zip(seen.windows.iter().zip(&new.windows)) {
+                    log_change(&window.key, was, is);
                 }
                 *seen = new;
             }
@@ -185,6 +252,10 @@ impl Ticker {
             tracing::warn!(redis, remedy, "redis keeps nothing over a restart: all is read again then");
         }
     }
+}
+
+fn unknown_answer(address: &str) -> SinkError {
+    paused(address, "a tick was answered in an unknown way", "look for another program that uses the keys")
 }
 
 fn log_change(key: &str, was: &Standing, is: &Standing) {

@@ -1,15 +1,16 @@
 
 -- Applies a batch and moves the positions of its partitions, by compare and set: all or nothing.
 --
--- ARGV: prefix, incarnation believed in, number of spans, then
+-- ARGV: prefix, incarnation believed in, number of spans, number of buckets, then
 --       a span:    position field, offset expected ('' for none), offset to move to
 --       a bucket:  second, number of cells, then a cell: member, milliseconds to add
+--       by content type, of the contents in the cells, as far as it is known: content, version, type
 -- Answer: {'ok'}, {'gone'} (no such window, or another incarnation), {'held', offset or '' of each span}.
 local function main()
     if lost or incarnation ~= ARGV[2] then
         return {'gone'}
     end
-    local spans, at = tonumber(ARGV[3]), 4
+    local spans, filling, at = tonumber(ARGV[3]), tonumber(ARGV[4]), 5
     local fields, moves, expected = {}, {}, {}
     for i = 1, spans do
         fields[i], expected[i] = ARGV[at], ARGV[at + 1]
@@ -30,7 +31,7 @@ local function main()
     many('HSET', positions, moves)
     begun = true
     notice_missing_public()
-    while at <= #ARGV do
+    for _ = 1, filling do
         local second, cells = ARGV[at], tonumber(ARGV[at + 1])
         local first, last = at + 2, at + 1 + 2 * cells
         local seconds = tonumber(second)
@@ -41,6 +42,7 @@ local function main()
         end
         at = last + 1
     end
+    tell(ARGV, at)
     settle()
     finish()
     return {'ok'}

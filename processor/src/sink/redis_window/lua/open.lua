@@ -1,9 +1,9 @@
 
 -- Says where the window stands, and creates it where there is none.
 --
--- ARGV: prefix, incarnation to give if it is created, length in seconds, position field…
+-- ARGV: prefix, incarnation to give if it is created, length in seconds, by, position field…
 -- Answer: {'ok', incarnation, offset or '' of each field}, {'more'} where it has to be called again,
---         {'length', seconds} where the window is kept with another length.
+--         {'other', seconds, by} where the window is kept with another length, or by something else.
 local PURGE = 1000
 
 -- Removes buckets of a former incarnation; answers whether all are gone.
@@ -22,9 +22,9 @@ local function create()
     if not (purge(future, 'f:') and empty) then
         return false
     end
-    call('UNLINK', public, meta, positions, totals, buckets, future, draft)
-    incarnation = ARGV[2]
-    call('HSET', meta, 'incarnation', incarnation, 'length', ARGV[3], 'clock', time(), 'visible', 0,
+    call('UNLINK', unpack(KEYS))
+    incarnation, by = ARGV[2], ARGV[4]
+    call('HSET', meta, 'incarnation', incarnation, 'length', ARGV[3], 'by', by, 'clock', time(), 'visible', 0,
         'counts', count())
     return true
 end
@@ -34,13 +34,13 @@ local function main()
         if not create() then
             return {'more'}
         end
-    elseif length ~= tonumber(ARGV[3]) then
-        return {'length', length}
+    elseif length ~= tonumber(ARGV[3]) or by ~= ARGV[4] then
+        return {'other', length, by}
     end
     local answer = {'ok', incarnation}
-    if #ARGV > 3 then
-        local held = call('HMGET', positions, unpack(ARGV, 4))
-        for i = 1, #ARGV - 3 do
+    if #ARGV > 4 then
+        local held = call('HMGET', positions, unpack(ARGV, 5))
+        for i = 1, #ARGV - 4 do
             answer[i + 2] = held[i] or ''
         end
     end

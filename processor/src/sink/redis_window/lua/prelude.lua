@@ -6,9 +6,10 @@
 --   K                       what clients read: member -> total / 1000, totals above zero only; the one key with a TTL
 --   {K}:meta                incarnation  random id, given when the window is created
 --                           length       seconds that a contribution stays
+--                           by           what a member is: content, device or content_type; content where it is missing
 --                           clock        the latest second seen; never goes back
 --                           visible      how many totals are above zero
---                           counts       how many fields and members the four companions below have
+--                           counts       how many fields and members the companions below have
 --                           cursor       there while the public key is made again: "<scan>/<cursor>"
 --   {K}:positions           "<log>/<partition>" -> offset
 --   {K}:totals              member -> milliseconds, never zero
@@ -17,30 +18,40 @@
 --   {K}:b:<incarnation>:<second>   a bucket: member -> milliseconds, never zero
 --   {K}:f:<incarnation>:<second>   a bucket whose time has not come
 --   {K}:draft               the public key in the making
+-- and of a leaderboard by content type, whose cells and totals are those of contents:
+--   {K}:groups              content -> "<version>:<type>", the newest that this window was told; of no type: "<version>:"
+--   {K}:sums                type -> milliseconds, never zero; what the public key shows in place of the totals
+--   {K}:untold              contents whose type it was not told yet
 --
 -- What always holds, before and after every script:
 --   1. A total is the sum of its cells in all the buckets {K}:b:*, whatever the clock says.
 --   2. Cells of seconds after the clock are in {K}:f:*; no record adds to a bucket that has expired.
---   3. The public key (or the draft, for what was scanned or touched) shows the totals above zero.
+--   3. The public key (or the draft, for what was scanned or touched) shows the totals above zero; by content type
+--      the sums, each of which is the sum of the totals of the contents that have the type by {K}:groups.
+--   4. By content type, each content with a total is either in {K}:groups or in {K}:untold.
 -- So expiry and admission can go in pieces of any size: when nothing is due any more, the buckets are just those of
 -- the window, and by 1 the totals are too.
 --
 -- Numbers: Lua has doubles, exact up to 2^53 (285,000 years in milliseconds); sums are made by HINCRBY. A number goes
 -- to Redis with 17 digits, so total / 1000 arrives as the double nearest to the decimal.
 
-local public, meta, positions, totals, buckets, future, draft = unpack(KEYS)
+local public, meta, positions, totals, buckets, future, draft, groups, sums, untold = unpack(KEYS)
 local prefix = ARGV[1]
 local call = redis.call
+
+local state = call('HMGET', meta, 'incarnation', 'length', 'clock', 'visible', 'counts', 'cursor', 'by')
+local incarnation, length = state[1], tonumber(state[2])
+local visible, cursor, by = tonumber(state[4]), state[6], state[7] or 'content'
 
 -- Reading the size of each key also makes sure of its type, before anything is written.
 local function count()
     local sizes = {call('HLEN', positions), call('HLEN', totals), call('ZCARD', buckets), call('ZCARD', future)}
+    if by == 'content_type' then
+        sizes[5], sizes[6], sizes[7] = call('HLEN', groups), call('HLEN', sums), call('SCARD', untold)
+    end
     return table.concat(sizes, ':')
 end
 
-local state = call('HMGET', meta, 'incarnation', 'length', 'clock', 'visible', 'counts', 'cursor')
-local incarnation, length = state[1], tonumber(state[2])
-local visible, cursor = tonumber(state[4]), state[6]
 -- A window is lost when its meta key is, or when another key was removed under it.
 local sizes = count()
 local lost = not incarnation or state[5] ~= sizes
@@ -63,15 +74,21 @@ local function many(command, key, list)
     end
 end
 
--- What a script changes in the totals, gathered by member, in the order of first touch.
-local delta, order = {}, {}
-local function gather(member, ms)
-    local sum = delta[member]
-    if not sum then
-        order[#order + 1] = member
-    end
-    delta[member] = (sum or 0) + ms
+-- Milliseconds by name, in the order of first touch.
+local function sheet()
+    return {order = {}, ms = {}}
 end
+
+local function gather(into, name, ms)
+    local sum = into.ms[name]
+    if not sum then
+        into.order[#into.order + 1] = name
+    end
+    into.ms[name] = (sum or 0) + ms
+end
+
+-- What a script changes in the totals.
+local changes = sheet()
 
 -- Buckets that were given cells, as second, name, …, for each index.
 local filled = {[buckets] = {}, [future] = {}}
@@ -87,7 +104,7 @@ local function add(index, kind, second, list, first, last)
             zero[#zero + 1] = member
         end
         if counted then
-            gather(member, tonumber(ms))
+            gather(changes, member, tonumber(ms))
         end
     end
     if #zero > 0 then
@@ -102,32 +119,52 @@ local function add(index, kind, second, list, first, last)
     end
 end
 
--- Brings the indices, the totals and the public key up to what was done to the cells.
-local function settle()
-    local board = cursor and draft or public
-    local zero, show, hide = {}, {}, {}
-    for _, member in ipairs(order) do
-        local ms = delta[member]
+-- Adds what was gathered to the fields of a hash. Answers what it did: {name, before, after} of each that changed.
+local function add_up(hash, gathered)
+    local done, zero = {}, {}
+    for _, name in ipairs(gathered.order) do
+        local ms = gathered.ms[name]
         if ms ~= 0 then
-            local total = call('HINCRBY', totals, member, string.format('%d', ms))
-            local before = total - ms
+            local total = call('HINCRBY', hash, name, string.format('%d', ms))
             if total == 0 then
-                zero[#zero + 1] = member
+                zero[#zero + 1] = name
             end
-            if total > 0 then
-                show[#show + 1] = total / 1000
-                show[#show + 1] = member
-            elseif before > 0 then
-                hide[#hide + 1] = member
-            end
-            visible = visible + (total > 0 and 1 or 0) - (before > 0 and 1 or 0)
+            done[#done + 1] = {name, total - ms, total}
         end
     end
-    many('ZADD', buckets, filled[buckets])
-    many('ZADD', future, filled[future])
-    many('HDEL', totals, zero)
+    many('HDEL', hash, zero)
+    return done
+end
+
+-- Shows what has changed.
+local function display(changed)
+    local board, show, hide = cursor and draft or public, {}, {}
+    for _, change in ipairs(changed) do
+        local name, before, total = unpack(change)
+        if total > 0 then
+            show[#show + 1] = total / 1000
+            show[#show + 1] = name
+        elseif before > 0 then
+            hide[#hide + 1] = name
+        end
+        visible = visible + (total > 0 and 1 or 0) - (before > 0 and 1 or 0)
+    end
     many('ZADD', board, show)
     many('ZREM', board, hide)
+end
+
+-- What changes of totals mean for the sums of a leaderboard by content type: see groups.lua.
+local regroup
+
+-- Brings the indices, the totals and the public key up to what was done to the cells.
+local function settle()
+    many('ZADD', buckets, filled[buckets])
+    many('ZADD', future, filled[future])
+    local changed = add_up(totals, changes)
+    if by == 'content_type' then
+        changed = add_up(sums, regroup(changed))
+    end
+    display(changed)
 end
 
 -- The public key is not what it should be (removed by hand, expired while nobody kept it): it is made again, as a

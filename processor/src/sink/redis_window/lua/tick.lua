@@ -3,7 +3,8 @@
 -- missing, each in pieces. Any number of instances may do so as often as they like.
 --
 -- ARGV: prefix, number of cells to handle at most (about: the last page is taken whole)
--- Answer: {'ok', incarnation, 1 where more is due, else 0}, {'gone'} where the window is lost.
+-- Answer: {'ok', incarnation, 1 where more is due, else 0, content…}, {'gone'} where the window is lost. The contents are
+--         some whose type the window was not told yet.
 local budget = tonumber(ARGV[2])
 
 -- Takes cells out of a bucket, up to the budget, and gives each to `use`. Answers whether the bucket is empty.
@@ -41,7 +42,7 @@ local function expire()
         if call('EXISTS', key) == 0 then
             error('ERR the cells of a bucket are missing: somebody removed ' .. key)
         end
-        local empty = take(key, function(member, ms) gather(member, -tonumber(ms)) end)
+        local empty = take(key, function(member, ms) gather(changes, member, -tonumber(ms)) end)
         if empty then
             call('ZREM', buckets, name)
         end
@@ -78,8 +79,9 @@ end
 -- numbers differ, and the scan begins again, a few times at most.
 local MAX_SCANS = 3
 local function redraft()
+    local shown_of = by == 'content_type' and sums or totals
     local scans, from = string.match(cursor, '^(%d+)/(%d+)$')
-    local page = call('HSCAN', totals, from, 'COUNT', budget)
+    local page = call('HSCAN', shown_of, from, 'COUNT', budget)
     local show = {}
     for i = 1, #page[2], 2 do
         local total = tonumber(page[2][i + 1])
@@ -102,10 +104,11 @@ local function redraft()
         call('UNLINK', draft)
         cursor = tonumber(scans) + 1 .. '/0'
     else
-        error('ERR the totals do not agree with their number: somebody changed ' .. totals)
+        error('ERR the totals do not agree with their number: somebody changed ' .. shown_of)
     end
 end
 
+local UNTOLD = 200
 local function main()
     if lost then
         return {'gone'}
@@ -122,5 +125,11 @@ local function main()
         redraft()
     end
     finish()
-    return {'ok', incarnation, (budget <= 0 or cursor) and 1 or 0}
+    local answer = {'ok', incarnation, (budget <= 0 or cursor) and 1 or 0}
+    if by == 'content_type' then
+        for _, content in ipairs(call('SRANDMEMBER', untold, UNTOLD)) do
+            answer[#answer + 1] = content
+        end
+    end
+    return answer
 end

@@ -1,5 +1,6 @@
 //! The sink against a real Redis.
 
+mod boards;
 mod faults;
 mod model;
 mod once;
@@ -9,17 +10,17 @@ mod window;
 
 use super::encode::WindowBatch;
 use super::script::Scripts;
-use super::{RedisWindow, Settings, Standing, Ticker, Window};
+use super::{By, Contents, Learnt, RedisWindow, Settings, Standing, Ticker, Window};
 use crate::decode::row::EngagementRow;
 use crate::decode::timestamp::Timestamp;
 use crate::decode::{Op, Source};
 use crate::position::{LogId, Offset, Partition, Positions, Spans};
 use crate::sink::{Batch, Event, Refusal, Sink, SinkError, Write, Written};
-use crate::transform::Transformed;
+use crate::transform::{Content, Transformed};
 use redis::aio::MultiplexedConnection;
 use server::Server;
 use std::borrow::Cow;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -41,6 +42,33 @@ fn settings(server: &Server, windows: &[(&str, u64)]) -> Settings {
     Settings::new(&server.url(), windows.iter().map(window).collect()).expect("settings")
 }
 
+/// Contents as a feed learns them, in the hands of a test.
+#[derive(Default)]
+struct Feed(Mutex<Vec<Learnt>>);
+
+impl Feed {
+    /// A content gets a type, or loses it; the version grows.
+    fn learn(&self, content: u128, content_type: Option<&str>) {
+        let mut learnt = self.0.lock().expect("not poisoned");
+        let seen = learnt.last().map_or(1, |last| last.seen + 1);
+        let content_type = content_type.map(Into::into);
+        let is = Content { content_type, version: Some(100 + seen), ..Content::default() };
+        learnt.push(Learnt { seen, id: Uuid::from_u128(content), content: Arc::new(is) });
+    }
+}
+
+impl Contents for Feed {
+    fn get(&self, id: Uuid) -> Option<Arc<Content>> {
+        let learnt = self.0.lock().expect("not poisoned");
+        learnt.iter().rfind(|learnt| learnt.id == id).map(|learnt| Arc::clone(&learnt.content))
+    }
+
+    fn learnt_after(&self, seen: u64, limit: usize) -> Vec<Learnt> {
+        let learnt = self.0.lock().expect("not poisoned");
+        learnt.iter().filter(|learnt| learnt.seen > seen).take(limit).cloned().collect()
+    }
+}
+
 /// A sink and a ticker that look at the test's clock.
 fn lane(settings: &Settings, budget: u32) -> (RedisWindow, Ticker) {
     let (ticker, seen) = Ticker::with(settings, &SCRIPTS, budget);
@@ -57,12 +85,14 @@ struct Image {
     content: Option<u128>,
     ts: Option<Timestamp>,
     ms: Option<i64>,
+    /// As JSON.
+    device: Option<&'static str>,
 }
 
 impl Image {
     fn new(content: u128, second: i64, ms: i64) -> Self {
         let ts = Some(Timestamp::At { secs: second, micros: 123_456 });
-        Self { content: Some(content), ts, ms: Some(ms) }
+        Self { content: Some(content), ts, ms: Some(ms), device: None }
     }
 
     fn row(self) -> EngagementRow<'static> {
@@ -72,6 +102,7 @@ impl Image {
             content_id: self.content.map(Uuid::from_u128),
             event_ts: self.ts,
             duration_ms: self.ms,
+            device: self.device.map(|json| serde_json::from_str(json).expect("JSON")),
             clashes: false,
         }
     }
@@ -126,14 +157,18 @@ async fn write(
 
 const DURABLE: Written = Written::Durable { rejected: Vec::new() };
 
+/// What clients see, by name.
+async fn shown(redis: &mut MultiplexedConnection, key: &str) -> Vec<(String, f64)> {
+    let call = redis::cmd("ZRANGE").arg(key).arg(0).arg(-1).arg("WITHSCORES").query_async(redis).await;
+    let mut members: Vec<(String, f64)> = call.expect("a sorted set");
+    members.sort_by(|(one, _), (other, _)| one.cmp(other));
+    members
+}
+
 /// What clients see, by number of content.
 async fn board(redis: &mut MultiplexedConnection, key: &str) -> Vec<(u128, f64)> {
-    let call = redis::cmd("ZRANGE").arg(key).arg(0).arg(-1).arg("WITHSCORES").query_async(redis).await;
-    let members: Vec<(String, f64)> = call.expect("a sorted set");
     let number = |member: &str| Uuid::try_parse(member).expect("a UUID").as_u128();
-    let mut members: Vec<_> = members.iter().map(|(member, score)| (number(member), *score)).collect();
-    members.sort_by_key(|(member, _)| *member);
-    members
+    shown(redis, key).await.iter().map(|(member, score)| (number(member), *score)).collect()
 }
 
 async fn drain(ticker: &mut Ticker) {

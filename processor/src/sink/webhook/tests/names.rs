@@ -102,6 +102,7 @@ fn a_table_without_columns_to_show_makes_an_event_all_the_same() {
             content_id: None,
             event_ts: None,
             duration_ms: None,
+            device: None,
             clashes: false,
         };
         let (event_id, after) = (uuid::Uuid::nil(), Some(row));

@@ -15,8 +15,11 @@ impl World {
         let meta = self.hash::<String>(&format!("{prefix}meta")).await;
         meta.get("incarnation")?;
         let mut sizes = Vec::new();
-        let companions =
-            [("HLEN", "positions"), ("HLEN", "totals"), ("ZCARD", "buckets"), ("ZCARD", "future")];
+        let mut companions =
+            vec![("HLEN", "positions"), ("HLEN", "totals"), ("ZCARD", "buckets"), ("ZCARD", "future")];
+        if WINDOWS[window].2 == By::ContentType {
+            companions.extend([("HLEN", "groups"), ("HLEN", "sums"), ("SCARD", "untold")]);
+        }
         for (command, name) in companions {
             let size = redis::cmd(command).arg(format!("{prefix}{name}")).query_async(&mut self.redis).await;
             sizes.push(size.map(|size: i64| size.to_string()).expect("a size"));
@@ -46,15 +49,56 @@ impl World {
         sums.retain(|_, ms| *ms != 0);
         let totals = self.hash::<i64>(&format!("{prefix}totals")).await;
         assert_eq!(totals, sums, "the totals of {key} are the sums of its cells");
-        let shown = board(&mut self.redis, key).await;
+        let shows = if WINDOWS[window].2 == By::ContentType {
+            self.check_sums(window, &totals).await
+        } else {
+            totals
+        };
+        let shown = shown(&mut self.redis, key).await;
         if !meta.contains_key("cursor") && shown.len().to_string() == meta["visible"] {
-            assert_eq!(shown, scores(&totals), "what clients see of {key}");
+            assert_eq!(shown, scores(&shows), "what clients see of {key}");
         }
+    }
+
+    /// Each content with a total has a type or lacks one, and the sum of a type is that of its contents' totals. Answers
+    /// the sums.
+    async fn check_sums(&mut self, window: usize, totals: &BTreeMap<String, i64>) -> BTreeMap<String, i64> {
+        let (key, prefix) = (WINDOWS[window].0, PREFIXES[window]);
+        let groups = self.hash::<String>(&format!("{prefix}groups")).await;
+        let untold: Vec<String> = redis::cmd("SMEMBERS")
+            .arg(format!("{prefix}untold"))
+            .query_async(&mut self.redis)
+            .await
+            .expect("a set");
+        let mut known: Vec<&String> = groups.keys().chain(&untold).collect();
+        known.sort();
+        assert_eq!(known, totals.keys().collect::<Vec<_>>(), "contents of {key} with and without a type");
+        let mut expected: BTreeMap<String, i64> = BTreeMap::new();
+        for (content, group) in &groups {
+            let (_, group) = group.split_once(':').expect("version and type");
+            *expected.entry(group.to_owned()).or_default() += totals[content];
+        }
+        expected.retain(|group, ms| !group.is_empty() && *ms != 0);
+        let sums = self.hash::<i64>(&format!("{prefix}sums")).await;
+        assert_eq!(sums, expected, "the sums of {key}");
+        sums
+    }
+
+    /// The totals of contents by the type that each has now.
+    fn by_type(&self, totals: BTreeMap<String, i64>) -> BTreeMap<String, i64> {
+        let mut sums: BTreeMap<String, i64> = BTreeMap::new();
+        for (content, ms) in totals {
+            let content = self.feed.get(Uuid::try_parse(&content).expect("a UUID"));
+            if let Some(name) = content.and_then(|content| content.content_type.clone()) {
+                *sums.entry(name.into()).or_default() += ms;
+            }
+        }
+        sums
     }
 
     /// After all that is due was done, a window holds just what lies in it, of each record below its position once.
     pub(super) async fn check_against_model(&mut self, window: usize) {
-        let ((key, length), prefix) = (WINDOWS[window], PREFIXES[window]);
+        let ((key, length, by), prefix) = (WINDOWS[window], PREFIXES[window]);
         let Some(meta) = self.meta(window).await else {
             return;
         };
@@ -66,7 +110,7 @@ impl World {
             let held = positions.get(&format!("cluster/topic/{partition}")).copied().unwrap_or(0);
             for record in records.iter().filter(|record| record.offset < held) {
                 for (image, sign) in [(record.before, -1), (record.after, 1)] {
-                    let Some(Image { content: Some(content), ts: Some(ts), ms: Some(ms) }) = image else {
+                    let Some(Image { content: Some(content), ts: Some(ts), ms: Some(ms), .. }) = image else {
                         continue;
                     };
                     let Timestamp::At { secs, .. } = ts else { continue };
@@ -78,7 +122,11 @@ impl World {
         }
         expected.retain(|_, ms| *ms != 0);
         assert_eq!(self.hash::<i64>(&format!("{prefix}totals")).await, expected, "{key} at {clock}");
-        assert_eq!(board(&mut self.redis, key).await, scores(&expected), "{key} at {clock}");
+        if by == By::ContentType {
+            expected = self.by_type(expected);
+            self.count(if expected.is_empty() { "compared no types" } else { "compared types" });
+        }
+        assert_eq!(shown(&mut self.redis, key).await, scores(&expected), "{key} at {clock}");
         self.count("compared");
         if !expected.is_empty() {
             self.count("compared something");
@@ -102,16 +150,12 @@ impl World {
         let orphans = |key: &String| key.contains(":b:") || key.contains(":f:");
         let buckets_were_lost = self.happened.contains_key("lost buckets");
         keys.retain(|key| !(buckets_were_lost && orphans(key)));
-        assert_eq!(keys, ["{long}:meta", "{short}:meta"]);
+        assert_eq!(keys, ["{long}:meta", "{short}:meta", "{types}:meta"]);
     }
 }
 
-fn scores(totals: &BTreeMap<String, i64>) -> Vec<(u128, f64)> {
+fn scores(totals: &BTreeMap<String, i64>) -> Vec<(String, f64)> {
     let visible = totals.iter().filter(|(_, ms)| **ms > 0);
     let score = |ms: i64| format!("{}.{:03}", ms / 1000, ms % 1000).parse::<f64>().expect("a number");
-    let mut scores: Vec<_> = visible
-        .map(|(member, ms)| (Uuid::try_parse(member).expect("a UUID").as_u128(), score(*ms)))
-        .collect();
-    scores.sort_by_key(|(member, _)| *member);
-    scores
+    visible.map(|(member, ms)| (member.clone(), score(*ms))).collect()
 }

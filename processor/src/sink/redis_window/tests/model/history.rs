@@ -17,6 +17,8 @@ pub(super) enum Step {
     Pass { seconds: i64 },
     /// A tick of little.
     Tick { times: usize },
+    /// A content changes its type.
+    Turn { content: u64, to: usize },
     /// The public key is removed by hand.
     HidePublic { window: usize },
     /// A key without which the window is lost is removed by hand.
@@ -41,8 +43,9 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(worker, partition, records)| Step::Ahead { worker, partition, records }),
         6 => (-3i64..9).prop_map(|seconds| Step::Pass { seconds }),
         8 => (1usize..4).prop_map(|times| Step::Tick { times }),
-        2 => (0usize..2).prop_map(|window| Step::HidePublic { window }),
-        1 => (0usize..2, 0usize..4).prop_map(|(window, key)| Step::Lose { window, key }),
+        6 => (0..CONTENTS, 0..TYPES.len()).prop_map(|(content, to)| Step::Turn { content, to }),
+        2 => (0..WINDOWS.len()).prop_map(|window| Step::HidePublic { window }),
+        1 => (0..WINDOWS.len(), 0..COMPANIONS.len()).prop_map(|(window, key)| Step::Lose { window, key }),
         1 => Just(Step::Flush),
         4 => Just(Step::Settle),
     ]
@@ -71,7 +74,7 @@ impl Dice {
             2 => i64::from(i32::MAX),
             _ => 1 + self.below(100_000),
         };
-        Image::new(self.below(12).unsigned_abs().into(), second, ms)
+        Image::new(self.below(CONTENTS).unsigned_abs().into(), second, ms)
     }
 }
 

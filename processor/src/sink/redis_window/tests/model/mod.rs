@@ -1,4 +1,4 @@
-//! Random histories against a naive model: several workers that know nothing of each other write the same log to two
+//! Random histories against a naive model: several workers that know nothing of each other write the same log to three
 //! windows, again and again, from wherever they happen to stand, while time passes, ticks do little at a time, and
 //! things are removed by hand. Whatever happens, a window holds each record below its position exactly once.
 
@@ -13,12 +13,16 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use world::World;
 
-const WINDOWS: [(&str, u64); 2] = [("short", 4), ("{long}", 25)];
-const PREFIXES: [&str; 2] = ["{short}:", "{long}:"];
+const WINDOWS: [(&str, u64, By); 3] =
+    [("short", 4, By::Content), ("{long}", 25, By::Content), ("types", 20, By::ContentType)];
+const PREFIXES: [&str; 3] = ["{short}:", "{long}:", "{types}:"];
+/// The types that contents have and change to.
+const TYPES: [Option<&str>; 4] = [None, Some("a"), Some("b"), Some("c")];
+const CONTENTS: u64 = 12;
 const PARTITIONS: [Partition; 3] = [0, 1, 2];
 const START: i64 = 1_000_000;
 /// Keys without which a window is lost.
-const COMPANIONS: [&str; 4] = ["meta", "positions", "totals", "buckets"];
+const COMPANIONS: [&str; 7] = ["meta", "positions", "totals", "buckets", "groups", "sums", "untold"];
 
 async fn history(server: &Server, logs: Vec<Vec<Record>>, steps: Vec<Step>) -> BTreeMap<&'static str, usize> {
     let mut world = World::new(server, logs).await;
@@ -60,7 +64,9 @@ fn any_history_leaves_each_record_in_the_windows_once() {
         Ok(())
     });
     result.expect("every history");
-    for what in ["durable", "behind", "behind, told where", "compared", "compared something"] {
+    for what in
+        ["durable", "behind", "behind, told where", "compared", "compared something", "compared types"]
+    {
         assert!(happened.get(what).is_some_and(|times| *times >= 5), "too little of `{what}`: {happened:?}");
     }
 }

@@ -1,17 +1,56 @@
 //! Those who act in a history: workers that know nothing of each other, a ticker, and somebody with redis-cli.
 
 use super::*;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(super) struct Worker {
     sink: RedisWindow,
     stands: Positions,
 }
 
+/// A feed that is behind another one: it has learnt the first half of what that one has, or more.
+pub(super) struct Behind {
+    feed: Arc<Feed>,
+    seen: AtomicU64,
+}
+
+impl Behind {
+    fn last(&self) -> u64 {
+        self.feed.learnt_after(0, usize::MAX).last().map_or(0, |last| last.seen)
+    }
+
+    fn seen(&self) -> u64 {
+        let half = self.last() / 2;
+        self.seen.fetch_max(half, Ordering::Relaxed).max(half)
+    }
+
+    fn catch_up(&self) {
+        self.seen.store(self.last(), Ordering::Relaxed);
+    }
+}
+
+impl Contents for Behind {
+    fn get(&self, id: Uuid) -> Option<Arc<Content>> {
+        let seen = self.seen();
+        let learnt = self.feed.learnt_after(0, usize::MAX);
+        learnt.into_iter().rfind(|learnt| learnt.id == id && learnt.seen <= seen).map(|learnt| learnt.content)
+    }
+
+    fn learnt_after(&self, seen: u64, limit: usize) -> Vec<Learnt> {
+        let last = self.seen();
+        self.feed.learnt_after(seen, limit).into_iter().filter(|learnt| learnt.seen <= last).collect()
+    }
+}
+
 pub(super) struct World {
+    pub(super) feed: Arc<Feed>,
     pub(super) redis: MultiplexedConnection,
     pub(super) logs: Vec<Vec<Record>>,
     pub(super) workers: Vec<Worker>,
     pub(super) ticker: Ticker,
+    /// Of the instance whose feed is behind.
+    other_ticker: Ticker,
+    behind: Arc<Behind>,
     pub(super) clock: i64,
     last: Option<(Spans, WindowBatch)>,
     /// How often each kind of thing happened, so that the test knows what it has seen.
@@ -27,11 +66,20 @@ impl World {
         let mut redis = server.connect().await;
         redis::cmd("FLUSHALL").exec_async(&mut redis).await.expect("flush");
         set_clock(&mut redis, START).await;
-        let settings = settings(server, &WINDOWS);
-        let worker = |_| Worker { sink: lane(&settings, 1).0, stands: Positions::new() };
-        let (workers, ticker) = ((0..3).map(worker).collect(), lane(&settings, 2).1);
+        let window = |(key, length, by): (&str, u64, By)| {
+            Window::new(key, Duration::from_secs(length)).expect("a window").by(by)
+        };
+        let feed = Arc::new(Feed::default());
+        let mut settings = Settings::new(&server.url(), WINDOWS.map(window).to_vec()).expect("settings");
+        settings.contents = Arc::clone(&feed) as _;
+        let behind = Arc::new(Behind { feed: Arc::clone(&feed), seen: AtomicU64::new(0) });
+        let other = Settings { contents: Arc::clone(&behind) as _, ..settings.clone() };
+        let worker = |settings| Worker { sink: lane(settings, 1).0, stands: Positions::new() };
+        let workers = [&settings, &settings, &other].map(worker).into();
+        let (ticker, other_ticker) = (lane(&settings, 2).1, lane(&other, 2).1);
+        let (clock, last, happened) = (START, None, BTreeMap::new());
         let mut world =
-            Self { redis, logs, workers, ticker, clock: START, last: None, happened: BTreeMap::new() };
+            Self { feed, redis, logs, workers, ticker, other_ticker, behind, clock, last, happened };
         for worker in 0..3 {
             world.ask(worker).await;
         }
@@ -67,10 +115,12 @@ impl World {
                 self.clock = self.clock.max(self.clock + seconds);
             }
             Step::Tick { times } => {
-                for _ in 0..times {
-                    self.ticker.tick().await.expect("a tick");
+                for number in 0..times {
+                    let ticker = if number % 2 == 0 { &mut self.ticker } else { &mut self.other_ticker };
+                    ticker.tick().await.expect("a tick");
                 }
             }
+            Step::Turn { content, to } => self.feed.learn(content.into(), TYPES[to]),
             Step::HidePublic { window } => self.remove(WINDOWS[window].0.to_owned()).await,
             Step::Lose { window, key } => {
                 self.remove(format!("{}{}", PREFIXES[window], COMPANIONS[key])).await;
@@ -79,8 +129,15 @@ impl World {
                 redis::cmd("FLUSHALL").exec_async(&mut self.redis).await.expect("flush");
                 set_clock(&mut self.redis, self.clock).await;
             }
-            Step::Settle => drain(&mut self.ticker).await,
+            Step::Settle => self.settle().await,
         }
+    }
+
+    /// All that is due is done, and every instance has learnt and told what there is.
+    pub(super) async fn settle(&mut self) {
+        self.behind.catch_up();
+        drain(&mut self.other_ticker).await;
+        drain(&mut self.ticker).await;
     }
 
     async fn remove(&mut self, key: String) {
