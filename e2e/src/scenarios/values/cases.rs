@@ -120,7 +120,7 @@ const CASES: &[(&str, &[&str])] = &[
         "a content that changes its type",
         &[
             "SELECT e2e.add('y', 'turned', 1000 * n) FROM generate_series(1, 3) AS n",
-            "UPDATE content SET content_type = 'video' WHERE slug = 'e2e-turned'",
+            "UPDATE content SET content_type = 'video', title = 'Türned \"round\"' WHERE slug = 'e2e-turned'",
             "DELETE FROM engagement_events WHERE device = 'y' AND duration_ms = 1000",
             "UPDATE engagement_events SET duration_ms = 2500 WHERE device = 'y' AND duration_ms = 2000",
         ],

@@ -10,8 +10,8 @@ WITH happened AS (
            (c.body ->> 'duration_ms')::numeric AS ms, (c.body ->> 'length_seconds')::numeric AS length
     FROM happened AS h FULL JOIN came AS c USING (op, id, n)
 ), computed(name) AS (
-    VALUES ('event_id'), ('op'), ('content_type'), ('length_seconds'), ('content_version'), ('engagement_seconds'),
-           ('engagement_pct'), ('committed_at'), ('received_at'), ('seq')
+    VALUES ('event_id'), ('op'), ('content_type'), ('content_title'), ('length_seconds'), ('content_version'),
+           ('engagement_seconds'), ('engagement_pct'), ('committed_at'), ('received_at'), ('seq')
 ), both_sides AS (
     SELECT * FROM pairs WHERE happened AND came
 ), columns AS (
@@ -19,7 +19,8 @@ WITH happened AS (
            p.body -> CASE WHEN c.key IN (SELECT name FROM computed) THEN 'row_' || c.key ELSE c.key END AS actual
     FROM both_sides AS p, jsonb_each(p.image) AS c
 ), enriched AS (
-    SELECT p.*, h.seq AS version_seq, h.op AS version_op, h.content_type AS version_type, h.length_seconds AS version_length
+    SELECT p.*, h.seq AS version_seq, h.op AS version_op, h.content_type AS version_type, h.title AS version_title,
+           h.length_seconds AS version_length
     FROM both_sides AS p LEFT JOIN LATERAL (
         SELECT * FROM e2e.content_history AS h WHERE h.id = p.content AND h.lsn <= p.version ORDER BY h.lsn DESC, h.seq DESC LIMIT 1
     ) AS h ON true
@@ -43,23 +44,25 @@ WITH happened AS (
     WHERE (body ->> 'engagement_pct')::numeric IS DISTINCT FROM CASE WHEN length > 0 THEN round(ms / 1000 / length, 4) END
     UNION ALL
     SELECT op, id, 'it has content fields without a content' FROM both_sides
-    WHERE content IS NULL AND (body -> 'content_type', body -> 'length_seconds', body -> 'content_version')
-        IS DISTINCT FROM ('null'::jsonb, 'null'::jsonb, 'null'::jsonb)
+    WHERE content IS NULL AND (body -> 'content_type', body -> 'content_title', body -> 'length_seconds', body -> 'content_version')
+        IS DISTINCT FROM ('null'::jsonb, 'null'::jsonb, 'null'::jsonb, 'null'::jsonb)
     UNION ALL
     SELECT op, id, format('its content is of version %s, older than its commit', version) FROM enriched
     WHERE content IS NOT NULL AND version IS NOT NULL AND coalesce(version_seq, 0) < least
     UNION ALL
-    SELECT op, id, format('its content is %s, %s s, but %s, %s s at version %s', body -> 'content_type', length, version_type,
-                          version_length, version) FROM enriched
+    SELECT op, id, format('its content is %s, %s, %s s, but %s, %s, %s s at version %s', body -> 'content_type',
+                          body -> 'content_title', length, version_type, version_title, version_length, version) FROM enriched
     WHERE content IS NOT NULL AND version IS NOT NULL
-        AND (version_op = 'DELETE' OR (body ->> 'content_type', length) IS DISTINCT FROM (version_type, version_length::numeric))
+        AND (version_op = 'DELETE' OR (body ->> 'content_type', body ->> 'content_title', length)
+            IS DISTINCT FROM (version_type, version_title, version_length::numeric))
     UNION ALL
     SELECT op, id, format('its content (%s, %s s, asked for) is no version as new as its commit', body -> 'content_type', length)
     FROM both_sides AS p
     WHERE content IS NOT NULL AND version IS NULL AND NOT EXISTS (
         SELECT FROM e2e.content_history AS h WHERE h.id = p.content AND h.seq >= p.least AND CASE
             WHEN h.op = 'DELETE' THEN p.body ->> 'content_type' IS NULL AND p.length IS NULL
-            ELSE (p.body ->> 'content_type', p.length) IS NOT DISTINCT FROM (h.content_type, h.length_seconds::numeric) END)
+            ELSE (p.body ->> 'content_type', p.body ->> 'content_title', p.length)
+                IS NOT DISTINCT FROM (h.content_type, h.title, h.length_seconds::numeric) END)
     UNION ALL
     SELECT op, id, format('committed_at is %s, its commit began at %s', body -> 'committed_at', at) FROM both_sides
     WHERE NOT (body ->> 'committed_at')::timestamptz BETWEEN at - interval '1 ms' AND (body ->> 'received_at')::timestamptz

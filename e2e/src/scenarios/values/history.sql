@@ -6,18 +6,19 @@ CREATE SCHEMA e2e;
 -- Every version of every content. `lsn` is taken just before the change is written: a version's LSN in the WAL lies at or
 -- behind its own `lsn` and before that of the next version of the same content.
 CREATE TABLE e2e.content_history (
-    seq bigserial PRIMARY KEY, op text, id uuid, content_type text, length_seconds int, lsn pg_lsn, txid bigint
+    seq bigserial PRIMARY KEY, op text, id uuid, content_type text, title text, length_seconds int, lsn pg_lsn, txid bigint
 );
-INSERT INTO e2e.content_history (op, id, content_type, length_seconds, lsn, txid)
-SELECT 'INSERT', id, content_type, length_seconds, '0/0', 0 FROM content;
+INSERT INTO e2e.content_history (op, id, content_type, title, length_seconds, lsn, txid)
+SELECT 'INSERT', id, content_type, title, length_seconds, '0/0', 0 FROM content;
 
 CREATE FUNCTION e2e.keep_content() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     changed content;
 BEGIN
     IF TG_OP = 'DELETE' THEN changed := OLD; ELSE changed := NEW; END IF;
-    INSERT INTO e2e.content_history (op, id, content_type, length_seconds, lsn, txid)
-    VALUES (TG_OP, changed.id, changed.content_type, changed.length_seconds, pg_current_wal_insert_lsn(), txid_current());
+    INSERT INTO e2e.content_history (op, id, content_type, title, length_seconds, lsn, txid)
+    VALUES (TG_OP, changed.id, changed.content_type, changed.title, changed.length_seconds, pg_current_wal_insert_lsn(),
+            txid_current());
     RETURN changed;
 END $$;
 CREATE TRIGGER e2e BEFORE INSERT OR UPDATE OR DELETE ON content FOR EACH ROW EXECUTE FUNCTION e2e.keep_content();
