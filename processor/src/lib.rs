@@ -15,6 +15,8 @@ pub mod health;
 pub mod lane;
 pub mod metrics;
 pub mod position;
+pub mod postgres;
 pub mod sink;
 pub mod source;
+pub mod top;
 pub mod transform;

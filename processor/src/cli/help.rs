@@ -1,0 +1,165 @@
+//! What `--help` teaches: the journey, the order of the commands, variables, exit status, examples.
+
+/// Before the list of commands.
+pub(super) const ABOUT: &str = "\
+A change in Postgres takes effect everywhere else: at once, exactly once, whatever breaks.
+
+  Postgres ─ WAL ─→ Debezium ─→ Kafka ─→ deltafan run ─┬─→ Redis: rolling leaderboards
+                                                       └─→ webhook: signed events
+
+Debezium streams the write-ahead log into Kafka. `deltafan run` reads each change there, enriches it
+with its content, computes engagement, and delivers it to every sink of its configuration; each sink
+goes at its own pace, and none waits for another. ./quick_start.sh sets all of that up.";
+
+/// Behind the options, with `-h`.
+pub(super) const AFTER_SHORT: &str = "\
+`deltafan --help` says more: variables, exit status, examples. `deltafan COMMAND --help` has examples of its own.";
+
+/// Behind the options, with `--help`.
+pub(super) const AFTER: &str = "\
+The commands stand in the order in which one needs them: `validate` a configuration, `run` it,
+`generate` something to watch, and look at the leaderboards with `top`.
+
+Environment:
+  DELTAFAN_CONFIG         the configuration file, where --config is not given
+  POSTGRES_URL            where `generate` writes: postgres://user:password@host:port/database
+  RUST_LOG, NO_COLOR      what is logged in detail, as \"debug\"; no colours
+
+  The embedded default configuration (config/deltafan.yaml, which documents every key) takes:
+  KAFKA_BROKERS           default 127.0.0.1:9092
+  PROCESSOR_DATABASE_URL  Postgres for look-ups, default without a password on 127.0.0.1:5432
+  REDIS_URL               default redis://127.0.0.1:6379
+  WEBHOOK_URL             default http://127.0.0.1:5001/webhook
+  WEBHOOK_SECRET          signs webhooks; must be set
+  ADMIN_LISTEN            health, metrics, administration; default 127.0.0.1:9464
+  LOG_LEVEL, LOG_FORMAT   defaults info and text
+
+  The script ./deltafan of the repository sets them all to the stack of ./quick_start.sh, then
+  runs this program: ./deltafan top
+
+Exit status:
+  0  done, or stopped in order
+  1  something failed that may pass by itself: a service is away
+  2  somebody must act: configuration, options, credentials, rights, tables
+
+Examples:
+  deltafan validate --config deltafan.yaml --print
+  deltafan run --config deltafan.yaml
+  deltafan generate --rate 20 --contents 50
+  deltafan top";
+
+pub(super) const VALIDATE: &str = "\
+Nothing is connected to. All mistakes are told at once, each with its line and what to write instead;
+then the exit status is 2.
+
+Examples:
+  deltafan validate                                  the embedded default, with this environment
+  deltafan validate --config deltafan.yaml
+  deltafan validate --config deltafan.yaml --print   what holds, with every default";
+
+pub(super) const RUN: &str = "\
+It waits for services that are not there yet, and goes on where it stood after any crash. Its state:
+  curl -s localhost:9464/readyz       each lane, what it waits for and what to do
+  curl -s localhost:9464/metrics      for Prometheus
+
+Stopped once, it finishes the writes in flight; asked a second time, it ends at once, and what was in
+flight is done again at the next start, without a second effect.
+
+Examples:
+  deltafan run                        the embedded default, with this environment
+  deltafan run --config deltafan.yaml
+  LOG_LEVEL=debug LOG_FORMAT=json deltafan run";
+
+pub(super) const GENERATE: &str = "\
+Changes come as in life: at irregular intervals, few contents get most of them, all types and devices
+occur. The same seed and options give the same contents and the same changes; only times and the
+rows' numbers differ. A row that is updated or deleted is one of this run, so what others wrote is
+never touched. Every change of the load is written, also where Postgres is too slow for its rate.
+Where Postgres goes away it waits up to two minutes, and writes nothing twice. Ctrl-C ends it after
+the batch in flight; how much was committed is printed in any case.
+
+Examples:
+  deltafan generate --rate 20                        until Ctrl-C, over the contents that are there
+  deltafan generate --rate 20 --contents 50 --late-share 0.05 --update-share 0.1 --delete-share 0.02
+  deltafan generate --rate 10000 --duration 1min     a load
+  deltafan generate --rows 1000 --seed 7 --json      the same 1000 rows each time, a result to parse";
+
+pub(super) const TOP: &str = "\
+What is shown is what any client reads with ZREVRANGE; the titles come from Postgres. On a terminal it
+is drawn in place each second until q or Ctrl-C; elsewhere one table (with --json one line) a second.
+`change` is since the last second; `new` was not among those shown before.
+
+Examples:
+  deltafan top                                       every leaderboard of the embedded default
+  deltafan top --config deltafan.yaml --count 20
+  deltafan top --board engagement:10min
+  deltafan top --once --json                         one JSON object, for jq";
+
+#[cfg(test)]
+mod tests {
+    use super::super::Cli;
+    use clap::{Command, CommandFactory};
+
+    fn help_of(mut command: Command) -> String {
+        command.render_long_help().to_string()
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_is_named_and_explained() {
+        let help = help_of(Cli::command());
+        for command in Cli::command().get_subcommands() {
+            let (name, about) = (command.get_name(), command.get_about().unwrap().to_string());
+            assert!(help.contains(name) && help.contains(&about), "{name} is not in --help");
+            if name != "version" {
+                let own = help_of(command.clone());
+                let example = format!("  deltafan {name}");
+                assert!(own.contains("Examples:") && own.contains(&example), "{name} has no example");
+                assert!(super::AFTER.contains(&example), "--help has no example of {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_variable_of_the_default_configuration_is_named() {
+        let text = deltafan::config::default_text();
+        let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
+        let variables = lines.flat_map(|line| line.split("${").skip(1));
+        let names: Vec<&str> = variables.filter_map(|rest| rest.split([':', '}']).next()).collect();
+        assert!(names.len() > 5, "{names:?}");
+        for name in names {
+            assert!(super::AFTER.contains(name), "{name} is not in --help");
+        }
+    }
+
+    /// Examples must be possible: each is parsed.
+    #[test]
+    fn every_example_can_be_typed() {
+        let mut examples = 0;
+        for text in [super::AFTER, super::VALIDATE, super::RUN, super::GENERATE, super::TOP] {
+            let (_, lines) = text.split_once("Examples:").unwrap();
+            for line in lines.lines().filter_map(|line| line.find("deltafan ").map(|at| &line[at..])) {
+                // What stands behind some blanks explains it.
+                let typed = line.split("   ").next().unwrap();
+                let words = typed.split_whitespace();
+                let parsed = Cli::command().try_get_matches_from(words);
+                assert!(parsed.is_ok(), "{typed}: {}", parsed.unwrap_err());
+                examples += 1;
+            }
+        }
+        assert!(examples > 8, "{examples} examples");
+    }
+
+    #[test]
+    fn no_line_is_wider_than_a_terminal() {
+        for text in [super::ABOUT, super::AFTER, super::VALIDATE, super::RUN, super::GENERATE, super::TOP] {
+            for line in text.lines() {
+                assert!(line.chars().count() <= 102, "{line}");
+            }
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The command line: what can be asked for, in the order in which one needs it. What the words mean is said in [`help`],
+//! what is done in [`commands`], [`load`] and [`top`].
+
+mod commands;
+mod help;
+mod load;
+mod top;
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Turns the changes of a Postgres database into up-to-date effects in every system that needs them.
+#[derive(Parser)]
+#[command(name = "deltafan", version, long_about = help::ABOUT, after_long_help = help::AFTER)]
+#[command(after_help = help::AFTER_SHORT, subcommand_required = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Checks a configuration and names everything that is wrong with it
+    #[command(after_help = help::VALIDATE)]
+    Validate {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Print the configuration as it holds, defaults filled in and secrets left out.
+        #[arg(long)]
+        print: bool,
+    },
+    /// Delivers changes until it is stopped (SIGTERM or Ctrl-C)
+    #[command(after_help = help::RUN)]
+    Run(ConfigArgs),
+    /// Makes events in Postgres: something to watch, or a load
+    #[command(after_help = help::GENERATE)]
+    Generate(load::GenerateArgs),
+    /// Shows the leaderboards, live
+    #[command(after_help = help::TOP)]
+    Top(top::TopArgs),
+    /// Prints the version
+    Version,
+}
+
+#[derive(Args)]
+struct ConfigArgs {
+    /// The configuration file; without one the embedded default holds.
+    #[arg(long, short, env = "DELTAFAN_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// An error and the exit status that it means.
+pub(crate) struct Failure {
+    pub(crate) error: anyhow::Error,
+    pub(crate) status: ExitCode,
+}
+
+/// Configuration or source: somebody must act.
+fn refused(error: impl Into<anyhow::Error>) -> Failure {
+    Failure { error: error.into(), status: ExitCode::from(2) }
+}
+
+/// Anything else.
+fn failed(error: impl Into<anyhow::Error>) -> Failure {
+    Failure { error: error.into(), status: ExitCode::FAILURE }
+}
+
+/// Does what the command line says.
+pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
+    match cli.command {
+        Command::Validate { config, print } => commands::validate(&config, print),
+        Command::Run(args) => commands::run(&args),
+        Command::Generate(args) => load::generate(args),
+        Command::Top(args) => top::top(&args),
+        Command::Version => commands::say(&format!("deltafan {}", env!("CARGO_PKG_VERSION"))),
+    }
+}

@@ -1,0 +1,110 @@
+//! `deltafan top` against a real Redis.
+
+use super::redis_server::Redis;
+use super::{command, deltafan, err, free_port, out};
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::process::{Output, Stdio};
+
+const SECRET: &str = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+const ID: &str = "5b1f0c5e-0001-4a6e-9c1d-0d5a3c7e1001";
+const KEY: &str = "engagement:10min";
+
+fn with_redis<T>(url: &str, run: impl Fn(&[(&str, &str)]) -> T) -> T {
+    let database = format!("postgres://nobody@127.0.0.1:{}/none", free_port());
+    run(&[("REDIS_URL", url), ("PROCESSOR_DATABASE_URL", &database), ("WEBHOOK_SECRET", SECRET)])
+}
+
+fn top(url: &str, arguments: &[&str]) -> Output {
+    with_redis(url, |environment| deltafan(&[&["top", "--once"], arguments].concat(), environment))
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_str(&out(output)).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
+#[test]
+fn one_look_as_json() {
+    let redis = Redis::start(&[]);
+    redis.run(&["ZADD", KEY, "8.001", ID, "12.5", "web", "0.25", "tv"]);
+    let looked = top(&redis.url(), &["--json", "--count", "2"]);
+    assert_eq!(looked.status.code(), Some(0), "{}", err(&looked));
+    let view = json(&looked);
+    let board = &view["boards"][0];
+    assert_eq!((&board["key"], &board["length_seconds"]), (&Value::from(KEY), &Value::from(600)));
+    assert_eq!(board["state"], "ok");
+    let entry = |rank: usize| &board["entries"][rank - 1];
+    assert_eq!((&entry(1)["member"], &entry(1)["seconds"]), (&Value::from("web"), &Value::from(12.5)));
+    assert_eq!((&entry(2)["member"], &entry(2)["seconds"]), (&Value::from(ID), &Value::from(8.001)));
+    assert_eq!(entry(2)["rank"], 2);
+    assert!(entry(3).is_null(), "two were asked for");
+    // The database is away: that costs titles and nothing else.
+    assert!(entry(2)["title"].is_null());
+    let notes = view["notes"].to_string();
+    assert!(notes.contains("no titles") && notes.contains("refused"), "{notes}");
+}
+
+#[test]
+fn one_look_as_a_table() {
+    let redis = Redis::start(&[]);
+    let empty = top(&redis.url(), &["--board", KEY]);
+    assert_eq!(empty.status.code(), Some(0), "a missing key is no error: {}", err(&empty));
+    assert!(out(&empty).contains("empty"), "{}", out(&empty));
+    redis.run(&["ZADD", KEY, "8", "web"]);
+    let looked = top(&redis.url(), &[]);
+    let line = out(&looked).lines().find(|line| line.contains("web")).map(ToOwned::to_owned);
+    assert!(line.is_some_and(|line| line.contains('1') && line.contains("8.0")), "{}", out(&looked));
+    assert!(!out(&looked).contains('\u{1b}'), "no control sequences where there is no terminal");
+}
+
+#[test]
+fn what_cannot_be_read_is_told() {
+    let away = top(&format!("redis://127.0.0.1:{}", free_port()), &["--json"]);
+    assert_eq!(away.status.code(), Some(1), "it may come back");
+    assert_eq!(json(&away)["boards"][0]["state"], "unreadable");
+    assert!(err(&away).contains("refused") && err(&away).contains("see whether it runs"), "{}", err(&away));
+
+    let redis = Redis::start(&["--requirepass", "right"]);
+    let denied = top(&redis.url().replace("//", "//:wrong@"), &[]);
+    assert_eq!(denied.status.code(), Some(2), "somebody must act");
+    assert!(err(&denied).contains("correct user and password"), "{}", err(&denied));
+    assert!(!err(&denied).contains("wrong@"), "the password is told: {}", err(&denied));
+
+    let redis = Redis::start(&[]);
+    redis.run(&["SET", KEY, "1"]);
+    let other = top(&redis.url(), &[]);
+    assert_eq!(other.status.code(), Some(2));
+    assert!(err(&other).contains("no sorted set"), "{}", err(&other));
+
+    let unknown = top(&redis.url(), &["--board", "engagement:10m"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(err(&unknown).contains("`engagement:10m`") && err(&unknown).contains(KEY), "{}", err(&unknown));
+}
+
+/// Without `--once` it goes on: while Redis is away too.
+#[test]
+fn it_goes_on_and_tells_changes() {
+    let redis = Redis::start(&[]);
+    redis.run(&["ZADD", KEY, "8", "web"]);
+    let started = with_redis(&redis.url(), |environment| {
+        command(&["top", "--json"], environment).stdout(Stdio::piped()).spawn()
+    });
+    let mut child = started.expect("the program runs");
+    let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+    let mut next = || -> Value {
+        let line = lines.next().expect("it goes on").expect("text");
+        serde_json::from_str::<Value>(&line).expect("JSON")["boards"][0].take()
+    };
+    assert!(next()["entries"][0]["change"].is_null());
+    redis.run(&["ZINCRBY", KEY, "2.5", "web"]);
+    // The look after the first may have been under way.
+    let changed =
+        std::iter::repeat_with(&mut next).take(10).find(|board| board["entries"][0]["seconds"] == 10.5);
+    assert_eq!(changed.expect("it is seen")["entries"][0]["change"], 2.5);
+    drop(redis);
+    let gone = std::iter::repeat_with(&mut next).take(10).find(|board| board["state"] == "unreadable");
+    assert!(gone.is_some());
+    assert_eq!(next()["state"], "unreadable", "it goes on");
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+}
