@@ -1,18 +1,20 @@
 #!/usr/bin/env bash
-# From a fresh machine (Debian or Ubuntu) to a running Deltafan: installs what is missing, builds while the services start,
-# starts receiver and processor, sends a row through and takes it back. Safe to run again: what is there stays.
-# `./quick_start.sh help` says what else it can do.
+# From a fresh machine to a running Deltafan: in containers where a Docker engine answers, else (Debian or Ubuntu) as
+# ordinary processes. Installs what is missing, builds, starts everything, sends a row through and takes it back. Safe to
+# run again: what is there stays. `./quick_start.sh help` says what else it can do.
 set -euo pipefail
 
 ROOT=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")" && pwd)
 STATE=$ROOT/.state/default
-STACK=("$ROOT/stack/stack")
+STACK=("$ROOT/stack/stack") # or "$ROOT/stack/docker/stack", which has the same verbs
 # shellcheck source-path=SCRIPTDIR source=stack/lib/ui.sh
 . "$ROOT/stack/lib/ui.sh"
 # shellcheck source-path=SCRIPTDIR source=stack/lib/environment.sh
 . "$ROOT/stack/lib/environment.sh"
 # shellcheck source-path=SCRIPTDIR source=stack/lib/rust.sh
 . "$ROOT/stack/lib/rust.sh"
+# shellcheck source-path=SCRIPTDIR source=stack/lib/way.sh
+. "$ROOT/stack/lib/way.sh"
 
 MIN_BUILD_MIB=4096 # what a first release build takes, with room
 PROBE_SECONDS=30   # a healthy pipeline takes milliseconds
@@ -20,7 +22,7 @@ PROBE_DEVICE=quick-start-probe
 
 usage() {
     cat <<'END'
-usage: ./quick_start.sh [--yes] [--port-offset N] [VERB]
+usage: ./quick_start.sh [--yes] [--docker | --native] [--port-offset N] [VERB]
 
   (no verb)        installs what is missing, builds, starts everything, sends a probe row through
   stop             stops everything; data stays
@@ -32,6 +34,7 @@ usage: ./quick_start.sh [--yes] [--port-offset N] [VERB]
   clean            stops everything and deletes its data (asks first)
 
   --yes            asks nothing
+  --docker         in containers; --native as processes (default: containers where a Docker engine answers; remembered)
   --port-offset N  adds N to every port (remembered)
 END
 }
@@ -56,7 +59,7 @@ build() {
 
 # The probe ------------------------------------------------------------------------------------------------------------
 
-stored_id() { curl -fsS --max-time 5 "${WEBHOOK_URL%/webhook}/events?device=$PROBE_DEVICE&limit=20" | jq -e --argjson id "$1" 'any(.events[]; .id == $id)' >/dev/null; }
+stored_id() { "${STACK[@]}" events "device=$PROBE_DEVICE&limit=20" | grep -qE "[{,]\"id\":$1[,}]"; }
 
 # score_of CONTENT: empty where it has none; fails where Redis does
 score_of() { "${STACK[@]}" redis-cli -e ZSCORE engagement:10min "$1"; }
@@ -125,9 +128,24 @@ interrupted() {
 }
 
 start_all() {
-    local began services
+    local began
     began=$(now_ms)
     heading "Deltafan"
+    if [[ $WAY == docker ]]; then start_containers; else start_processes; fi
+    WEBHOOK_URL=$(address WEBHOOK_URL)
+    probe
+    what_to_try "$began"
+}
+
+start_containers() {
+    say "  in containers; as ordinary processes: --native"
+    "${STACK[@]}" ports
+    "${STACK[@]}" build
+    "${STACK[@]}" up
+}
+
+start_processes() {
+    local services
     "${STACK[@]}" ports
     "${STACK[@]}" packages "${INSTALL_ARGS[@]}"
     [[ -n ${DELTAFAN_BIN_DIR:-} ]] || need_rust "$YES"
@@ -143,9 +161,6 @@ start_all() {
     wait "$services" || exit 1
     trap - INT TERM
     "${STACK[@]}" up webhook-sink stream-processor
-    WEBHOOK_URL=$(address WEBHOOK_URL)
-    probe
-    what_to_try "$began"
 }
 
 what_to_try() {
@@ -162,19 +177,24 @@ END
 }
 
 main() {
-    local verb
+    local verb wish='' ports=()
     YES=no
     INSTALL_ARGS=()
     while [[ ${1:-} == -* ]]; do
         case $1 in
         --yes) YES=yes INSTALL_ARGS=(--yes) && shift ;;
-        --port-offset) STACK+=(--port-offset "${2:?--port-offset needs a number}") && shift 2 ;;
+        --docker | --native) wish=${1#--} && shift ;;
+        --port-offset) ports=(--port-offset "${2:?--port-offset needs a number}") && shift 2 ;;
         -h | --help) usage && return ;;
         *) die "unknown option $1" "./quick_start.sh help" ;;
         esac
     done
     verb=${1:-start}
     [[ $# == 0 ]] || shift
+    if [[ $verb == help ]]; then usage && return; fi
+    WAY=$(choose_way "$STATE" "$wish" "$verb")
+    if [[ $WAY == docker ]]; then STACK=("$ROOT/stack/docker/stack"); fi
+    STACK+=("${ports[@]}")
     case $verb in
     start) start_all ;;
     stop) "${STACK[@]}" down ;;
@@ -184,7 +204,6 @@ main() {
     redis-cli) exec "${STACK[@]}" redis-cli "$@" ;;
     kafka) exec "${STACK[@]}" kafka "$@" ;;
     clean) "${STACK[@]}" clean "${INSTALL_ARGS[@]}" "$@" ;;
-    help) usage ;;
     *) die "unknown verb '$verb'" "./quick_start.sh help" ;;
     esac
 }

@@ -14,7 +14,7 @@ kafka_connect_start() {
     need_jars
     CONNECT_PLUGINS=$JARS/plugins
     mkdir -p -- "$STATE/kafka-connect"
-    render "$ROOT/stack/config/connect.properties" HOST KAFKA_BROKERS CONNECT_PORT CONNECT_PLUGINS >"$STATE/kafka-connect/worker.properties"
+    render "$ROOT/stack/config/connect.properties" HOST CONNECT_ADVERTISED KAFKA_BROKERS CONNECT_PORT CONNECT_PLUGINS >"$STATE/kafka-connect/worker.properties"
     CDC_PASSWORD=$CDC_PASSWORD jvm kafka-connect "${CONNECT_HEAP[@]}" -- \
         org.apache.kafka.connect.cli.ConnectDistributed "$STATE/kafka-connect/worker.properties"
     await kafka-connect 120 connect_answers

@@ -34,7 +34,7 @@ kafka_start() {
     need_jars
     KAFKA_DATA=$STATE/kafka/data
     mkdir -p -- "$STATE/kafka"
-    render "$ROOT/stack/config/kafka.properties" HOST KAFKA_PORT KAFKA_CONTROLLER_PORT KAFKA_DATA >"$STATE/kafka/server.properties"
+    render "$ROOT/stack/config/kafka.properties" HOST KAFKA_LISTENERS KAFKA_ADVERTISED KAFKA_CONTROLLER_PORT KAFKA_DATA >"$STATE/kafka/server.properties"
     [[ -e $KAFKA_DATA/meta.properties ]] || format_kafka
     jvm kafka "${KAFKA_HEAP[@]}" -- kafka.Kafka "$STATE/kafka/server.properties"
     await kafka 120 kafka_started

@@ -48,6 +48,10 @@ use_state() {
     ADMIN_PORT=$((9464 + PORT_OFFSET))
     KAFKA_BROKERS=$HOST:$KAFKA_PORT
     CONNECT_URL=http://$HOST:$CONNECT_PORT
+    # Where they listen and what they say of it are one here; in containers they are not.
+    KAFKA_LISTENERS=PLAINTEXT://$HOST:$KAFKA_PORT
+    KAFKA_ADVERTISED=$KAFKA_LISTENERS
+    CONNECT_ADVERTISED=$HOST
 }
 
 # ports_of PART: every port the part listens on, the one users meet first.
