@@ -60,16 +60,15 @@ impl AppError {
 pub async fn run(config: Config) -> Result<(), AppError> {
     let listener = listen(config.listen).await?;
     let address = listener.local_addr().map_err(AppError::Run)?;
-    let store = Arc::new(Store::open(&config.store)?);
+    let store = Arc::new(Store::open(&config.store, config.retention)?);
     let verifier = Verifier::new(config.secrets);
     let stop = stop_signal().map_err(AppError::Run)?;
     let routes = server::routes(Receiver::new(Arc::clone(&store), verifier));
     tracing::info!(%address, store = %config.store.display(), "listening");
     serve(listener, routes, stop).await.map_err(AppError::Run)?;
-    // All handlers have ended, or the grace has: then their jobs are in the queue, which is written to its end.
-    if let Some(store) = Arc::into_inner(store) {
-        let _ = tokio::task::spawn_blocking(|| store.close()).await;
-    }
+    // All handlers have ended, or the grace has: then their jobs are in the queue, which is written to its end. A
+    // connection that is just being taken down may still have the store.
+    let _ = tokio::task::spawn_blocking(move || store.close()).await;
     tracing::info!("stopped");
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use axum::body::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use webhook_protocol::{Batch, MAX_EVENTS, OPS, Rejected, parse_instant};
+use webhook_protocol::{Batch, MAX_EVENTS, MAX_TITLE_CHARS, OPS, Rejected, parse_instant};
 
 use crate::store::Key;
 
@@ -29,6 +29,8 @@ pub struct Event {
     pub content_type: Option<String>,
     /// The row's `content_id`.
     pub content_id: Option<Key>,
+    /// The title of the content it was enriched with.
+    pub content_title: Option<String>,
     /// The row's `device`.
     pub device: Option<String>,
     /// When the source committed it, in microseconds since the epoch.
@@ -70,6 +72,8 @@ struct Fields<'a> {
     content_type: Option<&'a RawValue>,
     #[serde(borrow)]
     content_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    content_title: Option<&'a RawValue>,
     #[serde(borrow)]
     device: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -120,6 +124,7 @@ fn read(body: &Bytes, text: &str) -> Result<Event, Rejected> {
         event_type: filterable(fields.event_type),
         content_type: filterable(fields.content_type),
         content_id: filterable(fields.content_id).map(|text| Key::from_text(&text)),
+        content_title: fields.content_title.and_then(string).map(title),
         device: filterable(fields.device),
         committed_at_us: fields.committed_at.and_then(string).and_then(|text| parse_instant(&text)),
         body: body.slice_ref(text.as_bytes()),
@@ -135,6 +140,14 @@ fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
         return Some(Cow::Borrowed(inner));
     }
     serde_json::from_str::<String>(text).ok().map(Cow::Owned)
+}
+
+/// A title as far as it is shown: a sender of ours has cut it already.
+fn title(text: Cow<'_, str>) -> String {
+    match text.char_indices().nth(MAX_TITLE_CHARS) {
+        Some((end, _)) => text.get(..end).unwrap_or_default().to_owned(),
+        None => text.into_owned(),
+    }
 }
 
 /// A column to filter by: a string, or a number or boolean as it is written.

@@ -214,7 +214,7 @@ async fn counters_survive_a_stop() {
     assert_eq!(unsigned.status(), StatusCode::UNAUTHORIZED);
     sink.ask_to_stop();
     assert!(sink.wait().success(), "{}", sink.log());
-    assert!(sink.log().contains("stopped"), "{}", sink.log());
+    until("it says so", async || sink.log().contains("stopped")).await;
     let again = Sink::start(&folder.path().join("store.db"));
     let stats = again.stats().await;
     for (name, value) in [("total_events", 1), ("duplicates", 1), ("rejected", 1), ("invalid_signatures", 1)]
@@ -227,18 +227,74 @@ async fn counters_survive_a_stop() {
 }
 
 #[tokio::test]
-async fn the_page_asks_nobody_else_and_runs_nothing_inline() {
+async fn every_file_of_the_page_comes_with_a_strict_policy() {
     let (_folder, sink) = start();
-    for (path, kind) in [("/", "text/html"), ("/app.js", "text/javascript"), ("/app.css", "text/css")] {
+    let html = sink.client.get(sink.url("/")).send().await.unwrap().text().await.unwrap();
+    let named = html.split('"').filter(|part| part.starts_with("page/"));
+    let files: std::collections::BTreeSet<String> = named.map(|part| format!("/{part}")).collect();
+    assert!(files.len() > 8, "{files:?}");
+    for path in files.iter().map(String::as_str).chain(["/"]) {
         let answer = sink.client.get(sink.url(path)).send().await.unwrap();
-        assert_eq!(answer.status(), StatusCode::OK);
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
         let header = |name: &str| answer.headers()[name].to_str().unwrap().to_owned();
-        assert!(header("content-type").starts_with(kind));
-        assert!(header("content-security-policy").starts_with("default-src 'none'"));
-        let text = answer.text().await.unwrap();
-        assert!(
-            !text.contains("http://") && !text.contains("https://") && !text.contains("innerHTML"),
-            "{path}"
-        );
+        let kind = match path.rsplit_once('.').map(|(_, ending)| ending) {
+            None => "text/html; charset=utf-8",
+            Some("js") => "text/javascript; charset=utf-8",
+            Some("css") => "text/css; charset=utf-8",
+            _ => "image/svg+xml",
+        };
+        assert_eq!(header("content-type"), kind, "{path}");
+        assert_eq!(header("x-content-type-options"), "nosniff");
+        assert_eq!(header("referrer-policy"), "no-referrer");
+        let policy = header("content-security-policy");
+        assert!(policy.starts_with("default-src 'none';"), "{policy}");
+        assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
+        assert!(!policy.contains("unsafe") && !policy.contains('*') && !policy.contains("http"), "{policy}");
     }
+}
+
+#[tokio::test]
+async fn what_the_page_is_told_is_bounded_and_begins_where_it_ended() {
+    let (_folder, sink) = start();
+    let (_, empty) = sink.get("/live").await;
+    assert_eq!(
+        (&empty["total_events"], &empty["points"], &empty["last_stored_ms"]),
+        (&json!(0), &json!([]), &Value::Null)
+    );
+    for n in 0..15 {
+        let content = json!({"content_id": format!("c{n:02}"), "content_title": format!("Title {n}")});
+        let events: Vec<Value> = (0..=n).map(|m| event_with(&format!("{n}-{m}"), &content)).collect();
+        sink.post(&events).await;
+    }
+    until("a second is over", async || sink.get("/live").await.1["points"] != json!([])).await;
+    let (_, live) = sink.get("/live").await;
+    assert_eq!(live["total_events"], 120);
+    assert_eq!(live["top"].as_array().unwrap().len(), 10);
+    let first = json!({"content_id": "c14", "title": "Title 14", "content_type": "podcast", "events": 15});
+    assert_eq!(live["top"][0], first);
+    let second = live["points"][0][0].as_i64().unwrap();
+    assert!((clock::now_us() / 1_000_000 - second) < 60, "{live}");
+    until("all are in a second that is over", async || {
+        let (_, live) = sink.get("/live").await;
+        let points = live["points"].as_array().unwrap().clone();
+        points.iter().map(|point| point[1].as_i64().unwrap()).sum::<i64>() == 120
+    })
+    .await;
+    let (_, later) = sink.get(&format!("/live?after={second}")).await;
+    assert!(later["points"].as_array().unwrap().iter().all(|point| point[0].as_i64().unwrap() > second));
+    let (status, _) = sink.get("/live?after=x").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn what_the_last_minutes_were_survives_a_restart() {
+    let (folder, mut sink) = start();
+    sink.post(&[event("a"), event("b")]).await;
+    sink.kill();
+    let again = Sink::start(&folder.path().join("store.db"));
+    until("the second is over", async || again.get("/live").await.1["points"] != json!([])).await;
+    let (_, live) = again.get("/live").await;
+    assert_eq!((&live["points"][0][1], &live["top"][0]["title"]), (&json!(2), &json!("Bread and Patience")));
+    assert!(live["points"][0][2].as_f64().is_some(), "their latency as well: {live}");
+    assert!(live["last_stored_ms"].as_i64().is_some());
 }

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 use webhook_sink::{
     event::{Event, Sorted, sort},
+    retention::Retention,
     store::{Filter, Store, Stored},
 };
 
@@ -70,8 +71,9 @@ impl Model {
 
 async fn texts(store: &Store, filter: Filter) -> Vec<String> {
     let page = store.events(Filter { limit: 1_000, ..filter }).await.unwrap();
-    let list = [b"[".as_slice(), &page.json, b"]"].concat();
-    let events: Vec<BTreeMap<String, serde_json::Value>> = serde_json::from_slice(&list).unwrap();
+    let mut body: BTreeMap<String, Vec<BTreeMap<String, serde_json::Value>>> =
+        serde_json::from_slice(&page.json).unwrap();
+    let events = body.remove("events").unwrap();
     assert_eq!(events.len(), page.count);
     let field = |event: &BTreeMap<_, serde_json::Value>, name: &str| event.get(name).unwrap().clone();
     let names = ["event_id", "op", "event_type", "device"];
@@ -102,7 +104,7 @@ fn crashed(from: &Path) -> TempDir {
 
 async fn play(steps: Vec<Step>) {
     let mut folder = tempfile::tempdir().unwrap();
-    let mut store = Store::open(&folder.path().join("store.db")).unwrap();
+    let mut store = Store::open(&folder.path().join("store.db"), Retention::default()).unwrap();
     let mut model = Model::default();
     for step in steps {
         match step {
@@ -116,11 +118,11 @@ async fn play(steps: Vec<Step>) {
                 let after = crashed(folder.path());
                 store.close();
                 folder = after;
-                store = Store::open(&folder.path().join("store.db")).unwrap();
+                store = Store::open(&folder.path().join("store.db"), Retention::default()).unwrap();
             }
             Step::Restart => {
                 store.close();
-                store = Store::open(&folder.path().join("store.db")).unwrap();
+                store = Store::open(&folder.path().join("store.db"), Retention::default()).unwrap();
             }
         }
     }
@@ -139,7 +141,8 @@ proptest! {
 #[tokio::test]
 async fn batches_that_wait_together_are_each_answered_rightly() {
     let folder = tempfile::tempdir().unwrap();
-    let store = std::sync::Arc::new(Store::open(&folder.path().join("store.db")).unwrap());
+    let store =
+        std::sync::Arc::new(Store::open(&folder.path().join("store.db"), Retention::default()).unwrap());
     let tasks: Vec<_> = (0..50_u16)
         .map(|n| {
             let store = std::sync::Arc::clone(&store);

@@ -49,6 +49,13 @@ fn with_a_bad_address_or_one_in_use() {
 }
 
 #[test]
+fn with_bounds_that_are_none_or_contradict_each_other() {
+    says(&refused_with("WEBHOOK_KEEP_EVENTS", "1week"), &["1week", "keep-events", "36h"]);
+    says(&refused_with("WEBHOOK_KEEP_BYTES", "5GB"), &["5GB", "keep-bytes", "500MiB"]);
+    says(&refused_with("WEBHOOK_KEEP_IDS", "3d"), &["WEBHOOK_KEEP_IDS", "WEBHOOK_KEEP_EVENTS", "259200 s"]);
+}
+
+#[test]
 fn with_a_store_that_cannot_be_used() {
     says(&refused_with("WEBHOOK_STORE", "/proc/nowhere/store.db"), &["/proc/nowhere/store.db", "writable"]);
     let folder = tempfile::tempdir().unwrap();

@@ -1,6 +1,8 @@
 //! HTTP: which path leads where, and what every answer carries. Decides nothing about events.
 
 mod body;
+mod live;
+mod outgoing;
 mod page;
 mod query;
 mod webhook;
@@ -17,7 +19,10 @@ use serde_json::json;
 use tokio::sync::{Mutex, Semaphore};
 use webhook_protocol::Verifier;
 
-use crate::store::{Store, StoreError};
+use crate::{
+    clock,
+    store::{Store, StoreError},
+};
 
 /// What all requests share.
 #[derive(Debug)]
@@ -27,6 +32,9 @@ pub struct Receiver {
     /// KiB of bodies that may be in memory at once.
     budget: Arc<Semaphore>,
     started: Instant,
+    started_at_us: i64,
+    /// What the pages are shown.
+    latest: live::Latest,
     /// When the store was last probed, and what it said: a probe waits for the disk.
     probed: Mutex<Option<(Instant, Result<(), StoreError>)>>,
 }
@@ -40,6 +48,8 @@ impl Receiver {
             verifier,
             budget: Arc::new(Semaphore::new(webhook::BUDGET_KIB)),
             started: Instant::now(),
+            started_at_us: clock::now_us(),
+            latest: live::Latest::default(),
             probed: Mutex::new(None),
         })
     }
@@ -52,9 +62,8 @@ pub fn routes(receiver: Arc<Receiver>) -> Router {
         .route("/stats", get(query::stats))
         .route("/events", get(query::events))
         .route("/health", get(query::health))
-        .route("/", get(page::html))
-        .route("/app.js", get(page::script))
-        .route("/app.css", get(page::style))
+        .route("/live", get(live::live))
+        .merge(page::routes())
         .with_state(receiver)
 }
 

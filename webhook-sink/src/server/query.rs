@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde_json::json;
 use webhook_protocol::parse_instant;
 
-use super::{Receiver, refusal};
+use super::{Receiver, outgoing, refusal};
 use crate::{
     cause::describe,
     clock,
@@ -44,6 +44,8 @@ pub(super) struct Stats {
     by_event_type: BTreeMap<String, i64>,
     by_content_type: BTreeMap<String, i64>,
     latency_ms: Option<Percentiles>,
+    kept_events: i64,
+    kept_bytes: i64,
     uptime_s: u64,
 }
 
@@ -59,6 +61,8 @@ pub(super) async fn stats(State(receiver): State<Arc<Receiver>>) -> Json<Stats> 
         by_event_type: counters.by_event_type,
         by_content_type: counters.by_content_type,
         latency_ms: figures.latency_ms,
+        kept_events: counters.kept_events,
+        kept_bytes: counters.kept_bytes,
         uptime_s: receiver.started.elapsed().as_secs(),
     })
 }
@@ -76,11 +80,11 @@ pub(super) async fn events(
     };
     match receiver.store.events(filter).await {
         Ok(page) => {
-            let json = [b"{\"events\":[".as_slice(), &page.json, b"]}"].concat();
-            ([(header::CONTENT_TYPE, "application/json")], json).into_response()
+            let body = outgoing::body(page.json, page.slot);
+            ([(header::CONTENT_TYPE, "application/json")], body).into_response()
         }
         Err(error) => {
-            if !matches!(error, ReadError::TooSlow) {
+            if !matches!(error, ReadError::TooSlow | ReadError::Busy) {
                 tracing::error!(error = describe(&error), "a query has no answer");
             }
             refusal(StatusCode::SERVICE_UNAVAILABLE, error)

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, params};
 
+use super::prune::{Piece, ROW_BYTES};
 use crate::event::Event;
 
 /// The most kinds counted apart; what comes after them is counted as [`OTHER`], so that a sender cannot grow the table
@@ -26,6 +27,10 @@ pub struct Counters {
     pub rejected: i64,
     /// Requests not believed.
     pub invalid_signatures: i64,
+    /// Events that are still kept.
+    pub kept_events: i64,
+    /// What they take, in bytes: their text and the rest of their rows.
+    pub kept_bytes: i64,
     /// Stored events by `event_type`.
     pub by_event_type: BTreeMap<String, i64>,
     /// Stored events by `content_type`.
@@ -36,9 +41,19 @@ impl Counters {
     /// Counts an event that is being stored and gives its `seq`.
     pub(super) fn count(&mut self, event: &Event) -> i64 {
         self.total_events += 1;
+        self.kept_events += 1;
+        self.kept_bytes += ROW_BYTES + i64::try_from(event.body.len()).unwrap_or(i64::MAX);
         add_one(&mut self.by_event_type, event.event_type.as_deref());
         add_one(&mut self.by_content_type, event.content_type.as_deref());
         self.total_events
+    }
+
+    /// After a piece of the events was deleted. What was ever counted stays counted.
+    pub(super) fn without(&self, piece: Piece) -> Self {
+        let mut counters = self.clone();
+        counters.kept_events -= piece.events;
+        counters.kept_bytes -= piece.bytes;
+        counters
     }
 
     pub(super) fn load(connection: &Connection) -> rusqlite::Result<Self> {
@@ -52,6 +67,8 @@ impl Counters {
                 ("total", "duplicates") => counters.duplicates = value,
                 ("total", "rejected") => counters.rejected = value,
                 ("total", "invalid_signatures") => counters.invalid_signatures = value,
+                ("kept", "events") => counters.kept_events = value,
+                ("kept", "bytes") => counters.kept_bytes = value,
                 ("event_type", _) => drop(counters.by_event_type.insert(name, value)),
                 ("content_type", _) => drop(counters.by_content_type.insert(name, value)),
                 _ => {}
@@ -83,6 +100,7 @@ impl Counters {
         totals
             .into_iter()
             .map(|(name, value)| (("total", name), value))
+            .chain([(("kept", "events"), self.kept_events), (("kept", "bytes"), self.kept_bytes)])
             .chain(tallies("event_type", &self.by_event_type))
             .chain(tallies("content_type", &self.by_content_type))
     }

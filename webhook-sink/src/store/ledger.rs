@@ -3,12 +3,18 @@
 //! Pure database: no threads, no clock. After an error a ledger is thrown away and opened again, so that memory never
 //! says other than the disk.
 
-use std::path::Path;
+use std::{collections::HashMap, path::Path};
 
 use rusqlite::{CachedStatement, Connection, TransactionBehavior, params, types::ValueRef};
 
-use super::{Counters, OpenError, Stored, schema, writer::Job};
-use crate::event::Event;
+use super::{
+    Counters, Key, OpenError, Stored,
+    prune::{self, Piece},
+    recall::{self, Recalled},
+    schema,
+    writer::Job,
+};
+use crate::{event::Event, retention::Retention, stats::Seen};
 
 const INSERT_ID: &str = "INSERT INTO ids (event_id, seq) VALUES (?1, ?2) ON CONFLICT (event_id) DO NOTHING";
 const INSERT_EVENT: &str = "INSERT INTO events (seq, event_id, received_at, committed_at, op, event_type,
@@ -34,13 +40,29 @@ pub(super) struct Committed {
     pub stored: Vec<Stored>,
     /// Of the events stored, when the source committed them; without backfilled rows, whose age is no delay.
     pub committed_at_us: Vec<i64>,
+    /// Of the events stored, by content.
+    pub contents: HashMap<Key, Seen>,
+}
+
+impl Committed {
+    fn count(&mut self, event: &Event) {
+        let Some(content_id) = &event.content_id else { return };
+        if let Some(seen) = self.contents.get_mut(content_id) {
+            // In one group they hardly ever differ, and the text of each would be copied.
+            seen.events += 1;
+            return;
+        }
+        let (title, content_type) = (event.content_title.clone(), event.content_type.clone());
+        self.contents.insert(content_id.clone(), Seen { events: 1, title, content_type });
+    }
 }
 
 impl Ledger {
     pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
         let connection = schema::open_writer(path)?;
         let load = || -> rusqlite::Result<(Counters, i64)> {
-            let last = "SELECT coalesce((SELECT received_at FROM events ORDER BY seq DESC LIMIT 1), 0)";
+            let last = "SELECT coalesce((SELECT received_at FROM events ORDER BY seq DESC LIMIT 1),
+                (SELECT received_at FROM pruned ORDER BY seq DESC LIMIT 1), 0)";
             Ok((Counters::load(&connection)?, connection.query_row(last, [], |row| row.get(0))?))
         };
         let (counters, last_received_at_us) = load().map_err(|source| OpenError::of(path, source))?;
@@ -72,7 +94,7 @@ impl Ledger {
                 received_at_us,
             };
             for job in jobs {
-                let stored = rows.store(job, &mut counters, &mut committed.committed_at_us)?;
+                let stored = rows.store(job, &mut counters, &mut committed)?;
                 committed.stored.push(stored);
             }
             counters.save(&self.counters, &transaction)?;
@@ -85,6 +107,18 @@ impl Ledger {
         self.counters = counters;
         self.last_received_at_us = received_at_us;
         Ok(committed)
+    }
+
+    /// Deletes one piece of what the bounds no longer allow.
+    pub(super) fn prune(&mut self, retention: Retention, now_us: i64) -> rusqlite::Result<Piece> {
+        let piece = prune::piece(&mut self.connection, &self.counters, retention, now_us)?;
+        self.counters = self.counters.without(piece);
+        Ok(piece)
+    }
+
+    /// What the last minutes were, as far as the database tells.
+    pub(super) fn recall(&self, now_us: i64) -> rusqlite::Result<Recalled> {
+        recall::recall(&self.connection, now_us)
     }
 
     /// Proves that the store can be written.
@@ -115,7 +149,7 @@ impl Rows<'_> {
         &mut self,
         job: &Job,
         counters: &mut Counters,
-        at_us: &mut Vec<i64>,
+        committed: &mut Committed,
     ) -> rusqlite::Result<Stored> {
         let mut stored = Stored::default();
         counters.rejected += job.rejected;
@@ -128,7 +162,8 @@ impl Rows<'_> {
             let seq = counters.count(event);
             self.insert(seq, event)?;
             stored.accepted += 1;
-            at_us.extend(event.committed_at_us.filter(|_| event.op != "r"));
+            committed.committed_at_us.extend(event.committed_at_us.filter(|_| event.op != "r"));
+            committed.count(event);
         }
         Ok(stored)
     }

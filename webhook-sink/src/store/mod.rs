@@ -1,14 +1,17 @@
 //! The store: each event once, durable before anybody is told so.
 //!
 //! One thread writes ([`writer`]): all batches that wait are one transaction, so one wait for the disk serves them all
-//! (group commit), and an idle store writes a single event at once. Queries have connections of their own ([`read`])
-//! and never hold the writer up. Knows nothing of HTTP.
+//! (group commit), and an idle store writes a single event at once. Between its transactions it deletes what is kept
+//! long enough ([`prune`]). Queries have connections of their own ([`read`]) and never hold the writer up. Knows nothing
+//! of HTTP.
 
 mod counters;
 mod key;
 mod ledger;
 mod live;
+mod prune;
 mod read;
+mod recall;
 mod schema;
 mod writer;
 
@@ -16,7 +19,7 @@ use std::{
     fs::{File, TryLockError},
     io,
     path::{Path, PathBuf},
-    sync::{Arc, mpsc},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     thread::JoinHandle,
 };
 
@@ -25,11 +28,11 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 pub use counters::Counters;
 pub use key::Key;
-pub use live::Figures;
+pub use live::{Figures, Recent};
 pub use read::{Filter, MAX_LIMIT, Page, ReadError};
 pub use schema::VERSION;
 
-use crate::event::Event;
+use crate::{clock, event::Event, retention::Retention};
 use {ledger::Ledger, live::Live, read::Reader, writer::Job};
 
 /// Why a store cannot be opened.
@@ -113,26 +116,39 @@ pub struct Stored {
 /// The open store. Dropping it without [`Store::close`] loses nothing that was answered.
 #[derive(Debug)]
 pub struct Store {
-    queue: mpsc::Sender<Job>,
+    /// `None` once closed.
+    open: Mutex<Option<Open>>,
     live: Arc<Live>,
     reader: Reader,
+}
+
+/// The way to the writer.
+#[derive(Debug)]
+struct Open {
+    queue: mpsc::Sender<Job>,
     writer: JoinHandle<()>,
 }
 
 impl Store {
-    /// Opens or creates the store and proves that it can be written.
+    /// Opens or creates the store and proves that it can be written. What is in it is kept within `retention` from
+    /// then on.
     ///
     /// # Errors
     /// See [`OpenError`].
-    pub fn open(path: &Path) -> Result<Self, OpenError> {
+    pub fn open(path: &Path, retention: Retention) -> Result<Self, OpenError> {
         let lock = lock(path)?;
+        let now_us = clock::now_us();
         let mut ledger = Ledger::open(path)?;
-        ledger.probe(crate::clock::now_us()).map_err(|source| OpenError::of(path, source))?;
-        let live = Arc::new(Live::new(ledger.counters().clone()));
+        let recalled = ledger
+            .probe(now_us)
+            .and_then(|()| ledger.recall(now_us))
+            .map_err(|source| OpenError::of(path, source))?;
+        let live = Arc::new(Live::new(ledger.counters().clone(), recalled));
         let (queue, jobs) = mpsc::channel();
-        let writer = writer::spawn(path.to_owned(), lock, ledger, jobs, Arc::clone(&live))
+        let writer = writer::spawn(path.to_owned(), retention, lock, ledger, jobs, Arc::clone(&live))
             .map_err(|source| OpenError::Lock { path: path.to_owned(), source })?;
-        Ok(Self { queue, live, reader: Reader::new(path.to_owned()), writer })
+        let open = Mutex::new(Some(Open { queue, writer }));
+        Ok(Self { open, live, reader: Reader::new(path.to_owned()) })
     }
 
     /// Stores what is new among the events; returns once it is durable. `budget` is held until then, also when the
@@ -171,6 +187,12 @@ impl Store {
         self.live.figures(now_us)
     }
 
+    /// The last minutes.
+    #[must_use]
+    pub fn recent(&self, now_us: i64) -> Recent {
+        self.live.recent(now_us)
+    }
+
     /// Stored events, newest first.
     ///
     /// # Errors
@@ -179,16 +201,22 @@ impl Store {
         self.reader.events(filter).await
     }
 
-    /// Writes what waits and ends the writer.
-    pub fn close(self) {
-        drop(self.queue);
-        if self.writer.join().is_err() {
+    /// Writes what waits and ends the writer, whoever else still has the store: what comes later is refused.
+    pub fn close(&self) {
+        let Some(Open { queue, writer }) = self.lock().take() else { return };
+        drop(queue);
+        if writer.join().is_err() {
             tracing::error!("the store's writer ended by a panic; what was answered is durable");
         }
     }
 
     fn send(&self, job: Job) -> Result<(), StoreError> {
-        self.queue.send(job).map_err(|_| StoreError::Closed)
+        let open = self.lock();
+        open.as_ref().ok_or(StoreError::Closed)?.queue.send(job).map_err(|_| StoreError::Closed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Open>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, ToSql, types::ValueRef};
 use thiserror::Error;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use webhook_protocol::{fields, format_instant};
 
 use super::{Key, schema};
@@ -19,8 +19,13 @@ pub const MAX_LIMIT: usize = 10_000;
 const MAX_PAGE_BYTES: usize = 64 * 1024 * 1024;
 /// A query that takes longer is ended: two filters that are each common and together rare read much.
 const MAX_QUERY_TIME: Duration = Duration::from_secs(10);
-/// Queries at a time; more wait.
+/// Queries at a time whose answers may be large, and as many whose are not; more wait. So those who read everything do
+/// not hold up those who look at the newest.
 const MAX_QUERIES: usize = 4;
+/// An answer of no more events counts as small.
+const SMALL_LIMIT: usize = 200;
+/// How long a query waits for its turn.
+const MAX_WAIT: Duration = Duration::from_secs(10);
 /// How many steps of the database lie between two looks at the clock.
 const STEPS_PER_LOOK: i32 = 10_000;
 
@@ -43,13 +48,15 @@ pub struct Filter {
     pub limit: usize,
 }
 
-/// Events as JSON objects separated by commas, newest first: each as it came, with `received_at` and `seq` added.
-#[derive(Debug, Default, PartialEq, Eq)]
+/// Events, newest first: each as it came, with `received_at` and `seq` added.
+#[derive(Debug, Default)]
 pub struct Page {
-    /// The text between the brackets of an array.
+    /// `{"events":[…]}`.
     pub json: Vec<u8>,
     /// How many they are.
     pub count: usize,
+    /// Bounds how many pages are in memory: to be held as long as this one is.
+    pub slot: Option<OwnedSemaphorePermit>,
 }
 
 /// Why a query has no answer.
@@ -58,6 +65,9 @@ pub enum ReadError {
     /// Ended after [`MAX_QUERY_TIME`].
     #[error("the query took too long; ask for fewer events or add the filter since")]
     TooSlow,
+    /// Its turn did not come within [`MAX_WAIT`].
+    #[error("too much is being asked at once; try again")]
+    Busy,
     /// The database refuses.
     #[error("the store cannot be read: {0}")]
     Database(#[from] rusqlite::Error),
@@ -71,19 +81,22 @@ pub(super) struct Reader {
     path: PathBuf,
     /// Idle connections, at most [`MAX_QUERIES`].
     idle: Arc<Mutex<Vec<Connection>>>,
-    slots: Arc<Semaphore>,
+    large: Arc<Semaphore>,
+    small: Arc<Semaphore>,
 }
 
 impl Reader {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, idle: Arc::default(), slots: Arc::new(Semaphore::new(MAX_QUERIES)) }
+        let slots = || Arc::new(Semaphore::new(MAX_QUERIES));
+        Self { path, idle: Arc::default(), large: slots(), small: slots() }
     }
 
     pub(super) async fn events(&self, filter: Filter) -> Result<Page, ReadError> {
-        let slot = Arc::clone(&self.slots).acquire_owned().await.map_err(|_| ReadError::Closed)?;
+        let slots = if filter.limit <= SMALL_LIMIT { &self.small } else { &self.large };
+        let turn = tokio::time::timeout(MAX_WAIT, Arc::clone(slots).acquire_owned());
+        let slot = turn.await.map_err(|_| ReadError::Busy)?.map_err(|_| ReadError::Closed)?;
         let (path, idle) = (self.path.clone(), Arc::clone(&self.idle));
         let query = move || -> Result<Page, ReadError> {
-            let _slot = slot;
             let spare = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let mut connection = match spare {
                 Some(connection) => connection,
@@ -94,7 +107,7 @@ impl Reader {
             if page.is_ok() {
                 idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
             }
-            page
+            page.map(|page| Page { slot: Some(slot), ..page })
         };
         tokio::task::spawn_blocking(query).await.map_err(|_| ReadError::Closed)?
     }
@@ -135,12 +148,13 @@ fn read(connection: &Connection, filter: &Filter) -> rusqlite::Result<Page> {
         format!("SELECT seq, received_at, body FROM events WHERE {condition} ORDER BY seq DESC LIMIT ?");
     let mut statement = snapshot.prepare_cached(&sql)?;
     let mut rows = statement.query(values.as_slice())?;
-    let mut page = Page::default();
+    let mut page = Page { json: b"{\"events\":[".to_vec(), ..Page::default() };
     while let Some(row) = rows.next()?
         && page.json.len() < MAX_PAGE_BYTES
     {
         push(&mut page, row)?;
     }
+    page.json.extend_from_slice(b"]}");
     Ok(page)
 }
 

@@ -4,15 +4,16 @@ use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::OpenError;
+use super::{OpenError, prune::ROW_BYTES};
 
 /// Names the file as ours in its header ("DfnR").
 const APPLICATION_ID: i32 = 0x4466_6e52;
 /// The version of the tables below; a step up comes with a migration here.
-pub const VERSION: i32 = 1;
+pub const VERSION: i32 = 2;
 
 /// `ids` is apart from `events` so that ids can outlive events: an event that is pruned is still known. It holds what
-/// is random (a B-tree of 16-byte keys), `events` only grows at its end. `seq` is the place in the order of arrival.
+/// is random (a B-tree of 16-byte keys), `events` only grows at its end and shrinks at its beginning. `seq` is the place
+/// in the order of arrival.
 ///
 /// Columns without a type keep what is put in: a UUID is a BLOB of 16 bytes, any other id a TEXT.
 const TABLES: &str = "
@@ -35,6 +36,15 @@ CREATE INDEX events_by_event_type ON events (event_type);
 CREATE TABLE counters (kind TEXT, name TEXT, value INTEGER NOT NULL, PRIMARY KEY (kind, name)) WITHOUT ROWID;
 CREATE TABLE probe (only INTEGER PRIMARY KEY CHECK (only = 1), at INTEGER NOT NULL, filler BLOB NOT NULL);
 ";
+
+/// New in version 2: the ids that outlive their events, in the order in which they are forgotten.
+const PRUNED: &str =
+    "CREATE TABLE pruned (seq INTEGER PRIMARY KEY, event_id NOT NULL, received_at INTEGER NOT NULL);";
+/// Version 1 kept everything and did not count how much that is.
+const COUNT_KEPT: &str = "
+INSERT INTO counters (kind, name, value) SELECT 'kept', 'events', count(*) FROM events;
+INSERT INTO counters (kind, name, value)
+    SELECT 'kept', 'bytes', coalesce(sum(octet_length(body)), 0) + count(*) * ";
 
 /// 64 MiB, in KiB: the upper pages of `ids` and the ends of the indexes stay in memory.
 const CACHE_KIB: i64 = 65_536;
@@ -70,9 +80,14 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
 
 fn create_tables(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
-    if user_version(&transaction)? == 0 {
+    let found = user_version(&transaction)?;
+    if found == 0 {
         transaction.execute_batch(TABLES)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    }
+    if found < 2 {
+        transaction.execute_batch(PRUNED)?;
+        transaction.execute_batch(&format!("{COUNT_KEPT} {ROW_BYTES} FROM events"))?;
         transaction.pragma_update(None, "user_version", VERSION)?;
     }
     transaction.commit()

@@ -1,4 +1,5 @@
-//! The one thread that writes: takes all that waits, commits it as one, answers each.
+//! The one thread that writes: takes all that waits, commits it as one, answers each; then deletes a piece of what is
+//! kept long enough.
 
 use std::{
     fs::File,
@@ -14,8 +15,13 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::{OpenError, StoreError, Stored, ledger::Ledger, live::Live};
-use crate::{cause::describe, clock::now_us, event::Event};
+use super::{
+    OpenError, StoreError, Stored,
+    ledger::Ledger,
+    live::Live,
+    prune::{PIECE_BYTES, PIECE_ROWS},
+};
+use crate::{cause::describe, clock::now_us, event::Event, retention::Retention};
 
 /// The most events of one transaction: it takes some 200 ms, which is what the last to join waits at worst.
 const MAX_GROUP_EVENTS: usize = 20_000;
@@ -40,6 +46,7 @@ pub(super) struct Job {
 
 struct Writer {
     path: PathBuf,
+    retention: Retention,
     /// `None` after a fault, until the store can be opened and written again.
     ledger: Option<Ledger>,
     live: Arc<Live>,
@@ -48,17 +55,21 @@ struct Writer {
     room_bytes: usize,
     /// Whether something was written since the log was last moved while idle.
     dirty: bool,
+    /// Whether there is more to delete than the last piece did.
+    behind: bool,
 }
 
 /// Starts the thread; it ends once every sender of the queue is gone and all is written.
 pub(super) fn spawn(
     path: PathBuf,
+    retention: Retention,
     lock: File,
     ledger: Ledger,
     queue: Receiver<Job>,
     live: Arc<Live>,
 ) -> io::Result<JoinHandle<()>> {
-    let mut writer = Writer { path, ledger: Some(ledger), live, room_bytes: 0, dirty: true };
+    let ledger = Some(ledger);
+    let mut writer = Writer { path, retention, ledger, live, room_bytes: 0, dirty: true, behind: true };
     thread::Builder::new().name("store-writer".to_owned()).spawn(move || {
         writer.run(&queue);
         drop(writer);
@@ -69,22 +80,61 @@ pub(super) fn spawn(
 impl Writer {
     fn run(&mut self, queue: &Receiver<Job>) {
         loop {
-            match queue.recv_timeout(IDLE) {
-                Ok(first) => self.write(gather(first, queue)),
-                Err(RecvTimeoutError::Timeout) => self.idle(),
+            // Whoever waits comes before the next piece.
+            match queue.recv_timeout(if self.behind { Duration::ZERO } else { IDLE }) {
+                Ok(first) => {
+                    let (events, bytes) = self.write(gather(first, queue));
+                    // Twice as much as came, so that a store that is never idle keeps its bounds as well.
+                    self.prune(1 + 2 * (events / PIECE_ROWS + bytes / PIECE_BYTES));
+                }
+                Err(RecvTimeoutError::Timeout) if self.behind => self.prune(1),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.idle();
+                    self.prune(1);
+                }
                 Err(RecvTimeoutError::Disconnected) => return self.idle(),
             }
         }
     }
 
-    fn write(&mut self, jobs: Vec<Job>) {
+    /// Writes and answers; how many events there were, and how many bytes of them.
+    fn write(&mut self, jobs: Vec<Job>) -> (usize, usize) {
         self.dirty = true;
+        let events = jobs.iter().map(|job| job.events.len()).sum();
+        let bytes = bytes_of(&jobs);
         match self.commit(&jobs) {
             // Nobody may be waiting any more: the sender will ask again and be told "duplicate".
             Ok(stored) => {
                 jobs.into_iter().zip(stored).for_each(|(job, stored)| drop(job.answer.send(Ok(stored))))
             }
             Err(error) => jobs.into_iter().for_each(|job| drop(job.answer.send(Err(error.clone())))),
+        }
+        (events, bytes)
+    }
+
+    /// Deletes up to so many pieces.
+    fn prune(&mut self, pieces: usize) {
+        self.behind = false;
+        for _ in 0..pieces {
+            let Some(ledger) = self.ledger.as_mut() else { return };
+            match ledger.prune(self.retention, now_us()) {
+                Ok(piece) => {
+                    self.behind = !piece.done;
+                    if piece.events + piece.ids > 0 {
+                        self.dirty = true;
+                        self.live.pruned(ledger.counters().clone());
+                    }
+                }
+                Err(error) => {
+                    // Nothing is lost by it: the next commit opens the store anew, and tells whether it can be written.
+                    tracing::warn!(%error, "what is kept long enough could not be deleted; it is tried again");
+                    self.behind = false;
+                    self.ledger = None;
+                }
+            }
+            if !self.behind {
+                return;
+            }
         }
     }
 
@@ -96,7 +146,7 @@ impl Writer {
             None => Ledger::open(&self.path).map_err(|error| unavailable(&error))?,
         };
         let room_bytes = i64::try_from(self.room_bytes).unwrap_or_default();
-        let committed = ledger.commit(jobs, invalid, room_bytes, now_us()).map_err(|source| {
+        let mut committed = ledger.commit(jobs, invalid, room_bytes, now_us()).map_err(|source| {
             let error = OpenError::of(&self.path, source);
             if !faulty {
                 tracing::error!(
@@ -104,17 +154,17 @@ impl Writer {
                     "nothing is accepted until the store can be written"
                 );
             }
-            let failed_bytes = jobs.iter().flat_map(|job| &job.events).map(|event| event.body.len()).sum();
-            self.room_bytes = self.room_bytes.max(failed_bytes).min(MAX_ROOM_BYTES);
+            self.room_bytes = self.room_bytes.max(bytes_of(jobs)).min(MAX_ROOM_BYTES);
             unavailable(&error)
         })?;
         self.room_bytes = 0;
         if faulty {
             tracing::info!("the store can be written again");
         }
-        self.live.committed(ledger.counters().clone(), &committed.committed_at_us, invalid, now_us());
+        let stored = std::mem::take(&mut committed.stored);
+        self.live.committed(ledger.counters().clone(), committed, invalid, now_us());
         self.ledger = Some(ledger);
-        Ok(committed.stored)
+        Ok(stored)
     }
 
     fn idle(&mut self) {
@@ -140,6 +190,10 @@ fn gather(first: Job, queue: &Receiver<Job>) -> Vec<Job> {
         jobs.push(job);
     }
     jobs
+}
+
+fn bytes_of(jobs: &[Job]) -> usize {
+    jobs.iter().flat_map(|job| &job.events).map(|event| event.body.len()).sum()
 }
 
 fn unavailable(error: &OpenError) -> StoreError {

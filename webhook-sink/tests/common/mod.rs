@@ -41,11 +41,13 @@ impl Sink {
     }
 
     /// The same through a command that ends in executing the binary.
-    pub fn start_by(mut command: Command, store: &Path) -> Self {
-        command
-            .env("WEBHOOK_SECRET", SECRET)
-            .env("WEBHOOK_STORE", store)
-            .env("WEBHOOK_LISTEN", "127.0.0.1:0");
+    pub fn start_by(command: Command, store: &Path) -> Self {
+        Self::start_at(command, store, "127.0.0.1:0")
+    }
+
+    /// The same at an address of one's own.
+    pub fn start_at(mut command: Command, store: &Path, listen: &str) -> Self {
+        command.env("WEBHOOK_SECRET", SECRET).env("WEBHOOK_STORE", store).env("WEBHOOK_LISTEN", listen);
         command.env("LOG_FORMAT", "json").env("RUST_LOG", "info").stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -158,7 +160,7 @@ pub fn event(id: &str) -> Value {
         "event_id": id, "op": "c", "id": 7, "content_id": "2059c50b-d9e9-4cfe-b0a6-3cd11a1b8e0e",
         "user_id": "a4593837-703a-4cd7-b71f-dfac080c5c46", "event_type": "play",
         "event_ts": "2026-11-21T03:00:00.123456Z", "duration_ms": 8000, "device": "ios", "raw_payload": null,
-        "content_type": "podcast", "length_seconds": 1800, "content_version": 268_548_976,
+        "content_type": "podcast", "content_title": "Bread and Patience", "length_seconds": 1800, "content_version": 268_548_976,
         "engagement_seconds": 8.0, "engagement_pct": 0.0044,
         "committed_at": webhook_protocol::format_instant(clock::now_us()),
     })

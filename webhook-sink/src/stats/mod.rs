@@ -1,8 +1,15 @@
-//! What `/stats` says of the last moments: the rate and the latencies. Pure; both are told the time.
+//! What `/stats` and the page say of the last moments: the rate and the latencies, both also second by second, and the
+//! contents that most came of. Pure; all are told the time.
+
+mod series;
+mod top;
 
 use std::collections::VecDeque;
 
 use serde::Serialize;
+
+pub use series::{Point, SERIES_S, Series};
+pub use top::{Leader, Seen, Top};
 
 /// What `events_per_second` looks back on.
 pub const RATE_WINDOW_S: i64 = 10;
