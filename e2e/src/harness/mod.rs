@@ -2,6 +2,7 @@
 //! knows no scenario, and nothing of Deltafan but what a user sees (binaries, configuration, ports, topics).
 
 pub mod bench;
+pub mod browser;
 pub mod check;
 pub mod config;
 pub mod db;

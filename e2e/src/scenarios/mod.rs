@@ -3,6 +3,7 @@
 mod attach;
 mod batching;
 mod config_errors;
+mod dashboard;
 mod flushed;
 mod graceful_stop;
 mod kafka_refuses;
@@ -62,6 +63,7 @@ const ON_BENCHES: &[Scenario<Bench>] = scenarios![
     "window" => window::run,
     "open-transaction" => open_transaction::run,
     "batching" => batching::run,
+    "dashboard" => dashboard::run,
     "two-instances" => two_instances::run,
     "kill-processor" => kills::processor,
     "kill-redis" => kills::redis,
