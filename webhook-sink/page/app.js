@@ -27,6 +27,7 @@ async function ask(path) {
 async function look() {
   const live = await ask(`live?after=${charts.known()}`);
   // Another store, an emptied one: begin again.
+  if (!last) performance.mark("shown");
   if (last && live.total_events < last.total_events) {
     events.forget();
     charts.forget();

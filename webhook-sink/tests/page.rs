@@ -351,7 +351,11 @@ async fn the_first_load_is_small_and_asks_nobody_else() {
     }
     let bytes: u64 = loaded.iter().map(|(_, bytes)| bytes).sum();
     assert!((50_000..150_000).contains(&bytes), "{bytes} bytes: {loaded:?}");
-    println!("first load: {bytes} bytes, uncompressed, in {} requests", loaded.len());
+    let shown = "return Math.round(performance.getEntriesByName('shown')[0].startTime)";
+    let (shown, requests) = (browser.run(shown).await, loaded.len());
+    println!(
+        "first load: {bytes} bytes, uncompressed, in {requests} requests; figures shown after {shown} ms"
+    );
     // The policy is in force, not only in the header.
     let inline = "const s = document.createElement('script'); s.textContent = 'window.ran = true'; document.body.append(s); return !!window.ran";
     assert_eq!(browser.run(inline).await, false);

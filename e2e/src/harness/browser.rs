@@ -109,14 +109,17 @@ fn driver(stack: &Stack, folder: &std::path::Path, address: &str) -> Result<Reci
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // The driver ends the browser with the session; killed itself, it would leave it behind.
-        let Ok(mut stream) = TcpStream::connect(&self.address) else { return };
-        let (session, host) = (&self.session, &self.address);
-        let request =
-            format!("DELETE /session/{session} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
-        // It answers once the browser is gone.
-        let _ = stream.set_read_timeout(Some(START));
-        let _ = stream.write_all(request.as_bytes());
-        let _ = stream.read(&mut [0; 256]);
+        // The driver ends the browser with the session, and leaves nothing behind when it ends itself; killed, it would.
+        for request in [format!("DELETE /session/{}", self.session), "GET /shutdown".to_owned()] {
+            let Ok(mut stream) = TcpStream::connect(&self.address) else { return };
+            let _ = stream.set_read_timeout(Some(START));
+            let _ = write!(stream, "{request} HTTP/1.1\r\nhost: {}\r\n\r\n", self.address);
+            // An answer to the first; the second ends the connection.
+            let _ = if request.starts_with("DELETE") {
+                stream.read(&mut [0; 256])
+            } else {
+                stream.read_to_end(&mut Vec::new())
+            };
+        }
     }
 }

@@ -5,6 +5,7 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
+    path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -32,7 +33,7 @@ impl Browser {
     /// Starts one whose page is so large, in CSS pixels.
     pub async fn start(width: u32, height: u32) -> Self {
         let profile = tempfile::tempdir().unwrap();
-        let (driver, address) = start_driver();
+        let (driver, address) = start_driver(profile.path());
         let client = Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
         let mut browser = Self { driver, address, session: String::new(), client, _profile: profile };
         let folder = browser._profile.path().display();
@@ -179,25 +180,32 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // The driver ends the browser with the session; killed itself, it would leave it behind.
-        if let Ok(mut stream) = TcpStream::connect(&self.address) {
+        // The driver ends the browser with the session, and leaves nothing behind when it ends itself; killed, it would.
+        for request in [format!("DELETE /session/{}", self.session), "GET /shutdown".to_owned()] {
+            let Ok(mut stream) = TcpStream::connect(&self.address) else { break };
             let _ = stream.set_read_timeout(Some(Duration::from_secs(10)));
-            let request = format!(
-                "DELETE /session/{} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n",
-                self.session, self.address
-            );
-            let _ = stream.write_all(request.as_bytes());
-            // It answers once the browser is gone.
-            let _ = stream.read(&mut [0; 256]);
+            let _ = write!(stream, "{request} HTTP/1.1\r\nhost: {}\r\n\r\n", self.address);
+            // An answer to the first; the second ends the connection.
+            let _ = if request.starts_with("DELETE") {
+                stream.read(&mut [0; 256])
+            } else {
+                stream.read_to_end(&mut Vec::new())
+            };
         }
         let _ = self.driver.kill();
         let _ = self.driver.wait();
     }
 }
 
-fn start_driver() -> (Child, String) {
+fn start_driver(folder: &Path) -> (Child, String) {
     let mut command = Command::new("chromedriver");
-    command.args(["--port=0"]).stdout(Stdio::piped()).stderr(Stdio::null());
+    // What it and the browser write beside the profile goes with the folder.
+    command
+        .args(["--port=0"])
+        .env("TMPDIR", folder)
+        .env("HOME", folder)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
     let mut driver = command.spawn().unwrap_or_else(|error| {
         panic!(
             "chromedriver can't be started ({error}); stack/stack install --for-tests brings it and Chromium"
