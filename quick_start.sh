@@ -25,6 +25,8 @@ usage() {
 usage: ./quick_start.sh [--yes] [--docker | --native] [--port-offset N] [VERB]
 
   (no verb)        installs what is missing, builds, starts everything, sends a probe row through
+  demo [OPTION…]   starts what does not run, shows where the dashboard is, and makes events until Ctrl-C: 20 a second,
+                   with --rate N as many as you like (./deltafan generate --help tells all options)
   stop             stops everything; data stays
   status           what runs, since when, on which port
   logs [-f] [PART]
@@ -171,9 +173,35 @@ ${UI_BOLD}Deltafan runs.${UI_OFF} $(elapsed "$1"). To try:
   ./quick_start.sh sql "INSERT INTO engagement_events (user_id, content_id, event_type, duration_ms, device) SELECT uuid_generate_v4(), id, 'play', 8000, 'readme-test' FROM content LIMIT 1;"
   ./quick_start.sh redis-cli ZREVRANGE engagement:10min 0 5 WITHSCORES
   ${WEBHOOK_URL%/webhook}   the receiver's dashboard
+  ./quick_start.sh demo   something to watch there
 
   ./quick_start.sh status · logs [PART] · stop · clean
 END
+}
+
+# Something to watch --------------------------------------------------------------------------------------------------
+
+DEMO=(--rate 20 --contents 50 --late-share 0.05 --update-share 0.1 --delete-share 0.02)
+
+runs() { [[ $("${STACK[@]}" status 2>/dev/null | grep -cE '^(webhook-sink|stream-processor) +running ') == 2 ]]; }
+
+# demo [OPTION…]: options of `deltafan generate`; they win over those above
+demo() {
+    if [[ " $* " == *' --help '* || " $* " == *' -h '* ]]; then usage && return; fi
+    runs || start_all
+    WEBHOOK_URL=$(address WEBHOOK_URL)
+    cat >&2 <<END
+
+  ${UI_BOLD}${WEBHOOK_URL%/webhook}/${UI_OFF}   the receiver's dashboard
+  ./deltafan top   the leaderboards, in another terminal
+
+  Events come, change and go as in life, over contents that are made for it. Ctrl-C ends it.
+
+END
+    if [[ -n ${DISPLAY:-}${WAYLAND_DISPLAY:-} ]] && command -v xdg-open >/dev/null; then
+        xdg-open "${WEBHOOK_URL%/webhook}/" >/dev/null 2>&1 &
+    fi
+    exec "$ROOT/deltafan" generate "${DEMO[@]}" "$@"
 }
 
 main() {
@@ -192,11 +220,12 @@ main() {
     verb=${1:-start}
     [[ $# == 0 ]] || shift
     if [[ $verb == help ]]; then usage && return; fi
-    WAY=$(choose_way "$STATE" "$wish" "$verb")
+    WAY=$(choose_way "$STATE" "$wish" "${verb/#demo/start}")
     if [[ $WAY == docker ]]; then STACK=("$ROOT/stack/docker/stack"); fi
     STACK+=("${ports[@]}")
     case $verb in
     start) start_all ;;
+    demo) demo "$@" ;;
     stop) "${STACK[@]}" down ;;
     status) "${STACK[@]}" status ;;
     logs) exec "${STACK[@]}" logs "$@" ;;

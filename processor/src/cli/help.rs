@@ -71,12 +71,15 @@ Examples:
   LOG_LEVEL=debug LOG_FORMAT=json deltafan run";
 
 pub(super) const GENERATE: &str = "\
-Changes come as in life: at irregular intervals, few contents get most of them, all types and devices
-occur. The same seed and options give the same contents and the same changes; only times and the
-rows' numbers differ. A row that is updated or deleted is one of this run, so what others wrote is
-never touched. Every change of the load is written, also where Postgres is too slow for its rate.
-Where Postgres goes away it waits up to two minutes, and writes nothing twice. Ctrl-C ends it after
-the batch in flight; how much was committed is printed in any case.
+Changes come as in life: at irregular intervals (Poisson); few contents get most of them (Zipf: with
+--zipf 0 all alike, 1 as he found it, 4 almost only the first); all types and devices occur (ios,
+android, web, tv, smart-speaker, car). Late rows have an event_ts of up to 15 minutes ago.
+
+The same seed and options give the same changes; only times and the rows' numbers differ. With
+--contents those of the seed that are not there yet are made. A row that is updated or deleted is
+one of this run: what others wrote is never touched. Every change of the load is written, also where
+Postgres is too slow for its rate. Where Postgres goes away it waits up to two minutes and writes
+nothing twice. Ctrl-C ends it after the batch in flight; what was committed is told in any case.
 
 Examples:
   deltafan generate --rate 20                        until Ctrl-C, over the contents that are there

@@ -11,44 +11,43 @@ const NO_DATABASE: &str = "no database is named: set POSTGRES_URL or give --data
 
 #[derive(Args)]
 pub(super) struct GenerateArgs {
-    /// Changes a second on the average; they come at irregular intervals.
+    /// Changes a second, on the average
     #[arg(long, default_value = "100", value_name = "PER_SECOND")]
     rate: Rate,
-    /// How long: seconds, or with a unit (90s, 5min, 2h); else until it is stopped.
+    /// How long, as 30, 90s, 5min, 2h; else until it is stopped
     #[arg(long, value_name = "TIME")]
     duration: Option<Length>,
-    /// Stop after so many inserted rows.
+    /// Stop after so many inserted rows
     #[arg(long)]
     rows: Option<u64>,
-    /// The same seed and options give the same contents and the same sequence of changes.
+    /// The same seed and options give the same changes
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Make so many contents (those of this seed that are not there yet) and use them alone; else
-    /// those that are there are used.
+    /// Make so many contents and use them; else those there are
     #[arg(long, value_name = "COUNT")]
     contents: Option<ContentCount>,
-    /// How unevenly contents are liked: 0 all alike, 1 as Zipf found it, 4 almost only the first.
+    /// How unevenly contents are liked, from 0 to 4
     #[arg(long, default_value = "1", value_name = "EXPONENT")]
     zipf: Exponent,
-    /// What every row's `device` says; else a mixture (ios, android, web, tv, smart-speaker, car).
+    /// What `device` says in every row; else a mixture
     #[arg(long)]
     device: Option<String>,
-    /// The part of the rows without a duration.
+    /// The part of the rows without a duration
     #[arg(long, default_value = "0.12", value_name = "PART")]
     null_share: Share,
-    /// The part of the rows that come late: their event_ts is up to 15 minutes old.
+    /// The part of the rows that come late
     #[arg(long, default_value = "0", value_name = "PART")]
     late_share: Share,
-    /// The part of the changes that correct a row of this run.
+    /// The part of the changes that correct a row
     #[arg(long, default_value = "0", value_name = "PART")]
     update_share: Share,
-    /// The part of the changes that delete a row of this run.
+    /// The part of the changes that delete a row
     #[arg(long, default_value = "0", value_name = "PART")]
     delete_share: Share,
-    /// Print the result as JSON.
+    /// Print the result as JSON
     #[arg(long)]
     json: bool,
-    /// The database, as a user that may write events (and, with --contents, contents).
+    /// The database, as a user that may write there
     #[arg(long, env = "POSTGRES_URL", value_name = "URL", hide_env_values = true)]
     database_url: Option<String>,
 }

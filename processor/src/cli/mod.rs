@@ -26,7 +26,7 @@ enum Command {
     Validate {
         #[command(flatten)]
         config: ConfigArgs,
-        /// Print the configuration as it holds, defaults filled in and secrets left out.
+        /// Print the configuration as it holds, defaults filled in and secrets left out
         #[arg(long)]
         print: bool,
     },
@@ -34,7 +34,7 @@ enum Command {
     #[command(after_help = help::RUN)]
     Run(ConfigArgs),
     /// Makes events in Postgres: something to watch, or a load
-    #[command(after_help = help::GENERATE)]
+    #[command(after_help = help::GENERATE, args_override_self = true)]
     Generate(load::GenerateArgs),
     /// Shows the leaderboards, live
     #[command(after_help = help::TOP)]
@@ -45,7 +45,7 @@ enum Command {
 
 #[derive(Args)]
 struct ConfigArgs {
-    /// The configuration file; without one the embedded default holds.
+    /// The configuration file; without one the embedded default holds
     #[arg(long, short, env = "DELTAFAN_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
 }

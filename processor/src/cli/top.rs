@@ -14,16 +14,16 @@ const MOST: u64 = 1_000;
 pub(super) struct TopArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Show it once and end; then the exit status tells whether all could be read.
+    /// Show it once; the exit status tells whether all could be read
     #[arg(long)]
     once: bool,
-    /// One JSON object each time.
+    /// One JSON object each time
     #[arg(long)]
     json: bool,
-    /// How many members of each leaderboard, at most.
+    /// How many members of each leaderboard, at most
     #[arg(long, short = 'n', default_value = "10", value_parser = RangedU64ValueParser::<usize>::new().range(1..=MOST))]
     count: usize,
-    /// Only the leaderboard of this key; can be repeated.
+    /// Only the leaderboard of this key; can be repeated
     #[arg(long, value_name = "KEY")]
     board: Vec<String>,
 }

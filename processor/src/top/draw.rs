@@ -38,7 +38,7 @@ pub(super) fn lines(view: &View, width: usize, height: usize) -> Vec<Line> {
         let more = "… more leaderboards than fit: make the terminal higher, or name some with --board KEY";
         lines.push((Style::Dim, more.to_owned()));
     }
-    lines.into_iter().map(|(style, line)| (style, cut(&line, width))).collect()
+    lines.into_iter().map(|(style, line)| (style, cut(line.trim_end(), width))).collect()
 }
 
 fn of_board(board: &BoardView, is_live: bool, width: usize, most: usize) -> Vec<Line> {

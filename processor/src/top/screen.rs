@@ -64,7 +64,9 @@ impl Screen {
 
     /// Columns and lines.
     pub(super) fn size() -> (usize, usize) {
-        let (columns, lines) = terminal::size().unwrap_or(SIZE);
+        // A terminal that was never told its size says 0.
+        let told = terminal::size().ok().filter(|(columns, lines)| *columns > 0 && *lines > 0);
+        let (columns, lines) = told.unwrap_or(SIZE);
         (columns.into(), lines.into())
     }
 

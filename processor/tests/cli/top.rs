@@ -3,8 +3,8 @@
 use super::redis_server::Redis;
 use super::{command, deltafan, err, free_port, out};
 use serde_json::Value;
-use std::io::{BufRead, BufReader};
-use std::process::{Output, Stdio};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Command, Output, Stdio};
 
 const SECRET: &str = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 const ID: &str = "5b1f0c5e-0001-4a6e-9c1d-0d5a3c7e1001";
@@ -106,5 +106,44 @@ fn it_goes_on_and_tells_changes() {
     assert!(gone.is_some());
     assert_eq!(next()["state"], "unreadable", "it goes on");
     child.kill().expect("it runs");
+    child.wait().expect("it ends");
+}
+
+/// On a terminal (that `script` makes) it draws in place until `q`, and gives the terminal back.
+#[test]
+fn q_ends_it_and_the_terminal_is_as_before() {
+    const ENTERED: &str = "\u{1b}[?1049h";
+    const LEFT: &str = "\u{1b}[?1049l";
+    let redis = Redis::start(&[]);
+    redis.run(&["ZADD", KEY, "8", "web"]);
+    let started = with_redis(&redis.url(), |environment| {
+        // Where the key does not end it, the time does, with another status.
+        let program = concat!(
+            "timeout --foreground 60 ",
+            env!("CARGO_BIN_EXE_deltafan"),
+            " top; echo status $?; stty -a"
+        );
+        let mut script = Command::new("script");
+        script.args(["--quiet", "--return", "--command", program, "/dev/null"]);
+        script.envs(environment.iter().copied()).env("TERM", "xterm");
+        script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()
+    });
+    let mut child = started.expect("script is installed");
+    let (mut keys, mut screen) = (child.stdin.take().expect("keys"), child.stdout.take().expect("a screen"));
+    let (mut seen, mut some) = (String::new(), [0; 4096]);
+    let mut read_until = |what: &str| {
+        while !seen.contains(what) {
+            let count = screen.read(&mut some).expect("a screen");
+            assert!(count > 0, "{what} is not seen: {seen:?}");
+            seen.push_str(&String::from_utf8_lossy(&some[..count]));
+        }
+        seen.clone()
+    };
+    assert!(read_until("web").contains(ENTERED));
+    keys.write_all(b"q").expect("a key");
+    let all = read_until(" icanon");
+    assert!(all.contains(LEFT) && all.contains("status 0"), "{all:?}");
+    assert!(!all.contains("-icanon"), "the terminal is left raw: {all:?}");
+    drop(keys);
     child.wait().expect("it ends");
 }
