@@ -1,6 +1,6 @@
 -- The database as Deltafan expects it: tables, least-privilege roles, publication, a little content to try with.
 --
--- Run by psql as the owner of the database (`stack/stack up` does, and so does the postgres image's entrypoint). Safe to
+-- Run by psql as the owner of the database (`stack/stack up` does, and so does the containers' setup). Safe to
 -- run again: what is there stays, and the roles' passwords become what the environment says.
 -- Takes CDC_PASSWORD and PROCESSOR_PASSWORD from the environment.
 
