@@ -3,12 +3,15 @@
 use anyhow::{Context, Result, bail};
 use futures_util::SinkExt;
 use std::pin::pin;
+use std::sync::Arc;
+use tokio::sync::Mutex;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, NoTls};
 
-/// A connection.
+/// A connection, made anew after Postgres was away.
 pub struct Db {
-    client: Client,
+    url: String,
+    client: Mutex<Arc<Client>>,
 }
 
 /// Arguments of a statement.
@@ -17,26 +20,30 @@ pub type Arguments<'a> = &'a [&'a (dyn ToSql + Sync)];
 impl Db {
     /// Connects.
     pub async fn connect(url: &str) -> Result<Self> {
-        let (client, connection) =
-            tokio_postgres::connect(url, NoTls).await.context("cannot connect to Postgres")?;
-        tokio::spawn(connection);
-        client.batch_execute("SET client_min_messages = warning").await?;
-        Ok(Self { client })
+        Ok(Self { url: url.to_owned(), client: Mutex::new(Arc::new(connect(url).await?)) })
+    }
+
+    async fn client(&self) -> Result<Arc<Client>> {
+        let mut client = self.client.lock().await;
+        if client.is_closed() {
+            *client = Arc::new(connect(&self.url).await?);
+        }
+        Ok(Arc::clone(&client))
     }
 
     /// Runs statements without arguments and without an answer.
     pub async fn run(&self, sql: &str) -> Result<()> {
-        self.client.batch_execute(sql).await.with_context(|| shortened(sql))
+        self.client().await?.batch_execute(sql).await.with_context(|| shortened(sql))
     }
 
     /// Runs one statement; how many rows it touched.
     pub async fn execute(&self, sql: &str, arguments: Arguments<'_>) -> Result<u64> {
-        self.client.execute(sql, arguments).await.with_context(|| shortened(sql))
+        self.client().await?.execute(sql, arguments).await.with_context(|| shortened(sql))
     }
 
     /// The rows of a query.
     pub async fn rows(&self, sql: &str, arguments: Arguments<'_>) -> Result<Vec<tokio_postgres::Row>> {
-        self.client.query(sql, arguments).await.with_context(|| shortened(sql))
+        self.client().await?.query(sql, arguments).await.with_context(|| shortened(sql))
     }
 
     /// The only value of a query.
@@ -44,7 +51,7 @@ impl Db {
     where
         T: for<'a> tokio_postgres::types::FromSql<'a>,
     {
-        let row = self.client.query_one(sql, arguments).await.with_context(|| shortened(sql))?;
+        let row = self.client().await?.query_one(sql, arguments).await.with_context(|| shortened(sql))?;
         row.try_get(0).with_context(|| shortened(sql))
     }
 
@@ -56,7 +63,8 @@ impl Db {
 
     /// `COPY … FROM STDIN` with lines in Postgres' text format; how many rows came in.
     pub async fn copy(&self, statement: &str, lines: String) -> Result<u64> {
-        let sink = self.client.copy_in(statement).await.with_context(|| shortened(statement))?;
+        let client = self.client().await?;
+        let sink = client.copy_in(statement).await.with_context(|| shortened(statement))?;
         let mut sink = pin!(sink);
         sink.send(std::io::Cursor::new(lines.into_bytes())).await.with_context(|| shortened(statement))?;
         sink.finish().await.with_context(|| shortened(statement))
@@ -83,6 +91,14 @@ impl Db {
         )
         .await
     }
+}
+
+async fn connect(url: &str) -> Result<Client> {
+    let (client, connection) =
+        tokio_postgres::connect(url, NoTls).await.context("cannot connect to Postgres")?;
+    tokio::spawn(connection);
+    client.batch_execute("SET client_min_messages = warning").await?;
+    Ok(client)
 }
 
 /// What the slugs of our contents begin with, so that they can be told from others.

@@ -4,7 +4,9 @@ mod attach;
 mod batching;
 mod config_errors;
 mod dashboard;
+mod everything_killed;
 mod flushed;
+mod generated;
 mod graceful_stop;
 mod kafka_refuses;
 mod kills;
@@ -62,11 +64,17 @@ const ON_BENCHES: &[Scenario<Bench>] = scenarios![
     "values" => values::run,
     "window" => window::run,
     "open-transaction" => open_transaction::run,
+    "generated" => generated::run,
     "batching" => batching::run,
     "dashboard" => dashboard::run,
     "two-instances" => two_instances::run,
     "kill-processor" => kills::processor,
     "kill-redis" => kills::redis,
+    "kill-receiver" => everything_killed::receiver,
+    "kill-postgres" => everything_killed::postgres,
+    "kill-kafka" => everything_killed::kafka,
+    "kill-connect" => everything_killed::connect,
+    "kill-at-random" => everything_killed::at_random,
     "poison" => poison::run,
     "receiver-killed" => receiver_killed::run,
     "wrong-secret" => webhook_paused::wrong_secret,
