@@ -1,0 +1,104 @@
+//! What is killed, how, and how it is started again.
+
+use super::Scene;
+use crate::harness::wait::{self, seen_if};
+use anyhow::{Context, Result};
+use std::fmt;
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// A part of the system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Victim {
+    Processor,
+    Receiver,
+    Redis,
+    Postgres,
+    Kafka,
+    Connect,
+}
+
+/// What the kernel may take to close the sockets of what was killed.
+const DEAD: Duration = Duration::from_secs(10);
+
+/// What a system that is started again may take until it answers.
+const START: Duration = Duration::from_secs(60);
+
+impl Victim {
+    pub const ALL: [Self; 6] =
+        [Self::Processor, Self::Receiver, Self::Redis, Self::Postgres, Self::Kafka, Self::Connect];
+
+    /// As the stack calls it; none for the two that a scenario runs by itself.
+    fn part(self) -> Option<&'static str> {
+        match self {
+            Self::Processor | Self::Receiver => None,
+            Self::Redis => Some("redis"),
+            Self::Postgres => Some("postgres"),
+            Self::Kafka => Some("kafka"),
+            Self::Connect => Some("kafka-connect"),
+        }
+    }
+
+    /// Kills it with SIGKILL, and makes sure that it is dead.
+    pub async fn kill(self, scene: &mut Scene<'_>) -> Result<()> {
+        match (self, self.part()) {
+            (Self::Receiver, _) => scene.receiver.process.kill(),
+            (_, None) => scene.processor.process.kill(),
+            (_, Some(part)) => {
+                scene.bench.stack.run(&["kill", part]).await?;
+                let address = self.address(scene)?;
+                wait::until(&format!("{self} is dead"), DEAD, async || {
+                    let listens = TcpStream::connect(&address).await.is_ok();
+                    Ok(seen_if(!listens, || format!("somebody listens on {address}")))
+                })
+                .await
+            }
+        }
+    }
+
+    /// Starts it, and what it takes along when it dies: a task of Connect that has failed is restarted.
+    pub async fn start_again(self, scene: &mut Scene<'_>) -> Result<()> {
+        match (self, self.part()) {
+            (Self::Receiver, _) => {
+                scene.receiver.process.start_again()?;
+                scene.receiver.answers().await
+            }
+            (_, None) => scene.processor.process.start_again(),
+            (_, Some(part)) => {
+                scene.bench.stack.run(&["start", part]).await?;
+                if self != Self::Redis {
+                    scene.bench.stack.run(&["connector"]).await?;
+                }
+                wait::until("postgres answers", START, async || {
+                    let one: i32 = scene.bench.db.value("SELECT 1", &[]).await?;
+                    Ok(seen_if(one == 1, String::new))
+                })
+                .await
+            }
+        }
+    }
+
+    /// Where it listens.
+    fn address(self, scene: &Scene<'_>) -> Result<String> {
+        let stack = &scene.bench.stack;
+        let url = match self {
+            Self::Processor | Self::Receiver => return Ok(scene.receiver.address.clone()),
+            Self::Redis => stack.get("REDIS_URL")?,
+            Self::Postgres => stack.get("POSTGRES_URL")?,
+            Self::Kafka => stack.get("KAFKA_BROKERS")?,
+            Self::Connect => stack.get("CONNECT_URL")?,
+        };
+        let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+        let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+        host.split('/').next().map(str::to_owned).context("an address without a host")
+    }
+}
+
+impl fmt::Display for Victim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.part().unwrap_or(match self {
+            Self::Receiver => "receiver",
+            _ => "processor",
+        }))
+    }
+}
