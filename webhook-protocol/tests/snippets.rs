@@ -1,5 +1,12 @@
 //! The functions of docs/webhook.md that verify a signature, run as they stand there.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::string_slice,
+    reason = "a test that surprises shall fail loudly"
+)]
+
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
