@@ -16,6 +16,7 @@ pub mod lane;
 pub mod metrics;
 pub mod position;
 pub mod postgres;
+pub mod reference;
 pub mod sink;
 pub mod source;
 pub mod top;

@@ -32,6 +32,75 @@ const LATENCY_BUCKETS: [f64; 24] = [
     0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0,
 ];
 
+/// What a metric counts or measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Grows; starts at 0 with each process.
+    Counter,
+    /// Is what it is.
+    Gauge,
+    /// Seconds, in buckets.
+    Seconds,
+}
+
+/// A metric, as it is described to Prometheus and in docs/metrics.md.
+#[derive(Debug, Clone, Copy)]
+pub struct Metric {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is.
+    pub kind: Kind,
+    /// Its labels.
+    pub labels: &'static [&'static str],
+    /// What it means.
+    pub help: &'static str,
+}
+
+const LANE: &[&str] = &["pipeline", "sink"];
+
+const fn metric(
+    name: &'static str,
+    kind: Kind,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Metric {
+    Metric { name, kind, labels, help }
+}
+
+/// All of them.
+pub const METRICS: [Metric; 10] = [
+    metric(RECORDS_READ, Kind::Counter, LANE, "Records read from Kafka"),
+    metric(
+        RECORDS_WITHOUT_EFFECT,
+        Kind::Counter,
+        &["pipeline", "sink", "kind"],
+        "Records that are no change of a row, by kind",
+    ),
+    metric(EVENTS_DELIVERED, Kind::Counter, LANE, "Events whose effect is durable in the sink"),
+    metric(
+        DEAD_LETTERS,
+        Kind::Counter,
+        &["pipeline", "sink", "stage"],
+        "Records written to the dead-letter topic, by stage",
+    ),
+    metric(SINK_WRITES, Kind::Counter, LANE, "Writes that the sink has answered with success"),
+    metric(
+        SINK_ERRORS,
+        Kind::Counter,
+        &["pipeline", "sink", "class"],
+        "Writes that failed, by what follows from it",
+    ),
+    metric(SINK_WRITE_SECONDS, Kind::Seconds, LANE, "Time that one successful write took"),
+    metric(
+        SINK_LATENCY_SECONDS,
+        Kind::Seconds,
+        LANE,
+        "Time from the commit in Postgres until the effect was durable in the sink",
+    ),
+    metric(CONTENT_ENTRIES, Kind::Gauge, &[], "Contents that the cache knows"),
+    metric(CONTENT_LOOKUPS, Kind::Counter, &["outcome"], "Contents asked for in Postgres, by outcome"),
+];
+
 /// Installs the recorder.
 ///
 /// # Errors
@@ -40,20 +109,13 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &LATENCY_BUCKETS)?
         .install_recorder()?;
-    describe_counter!(RECORDS_READ, "Records read from Kafka");
-    describe_counter!(RECORDS_WITHOUT_EFFECT, "Records that are no change of a row, by kind");
-    describe_counter!(EVENTS_DELIVERED, "Events whose effect is durable in the sink");
-    describe_counter!(DEAD_LETTERS, "Records written to the dead-letter topic, by stage");
-    describe_counter!(SINK_WRITES, "Writes that the sink has answered with success");
-    describe_counter!(SINK_ERRORS, "Writes that failed, by what follows from it");
-    describe_histogram!(SINK_WRITE_SECONDS, Unit::Seconds, "Time that one successful write took");
-    describe_histogram!(
-        SINK_LATENCY_SECONDS,
-        Unit::Seconds,
-        "Time from the commit in Postgres until durable in the sink"
-    );
-    describe_gauge!(CONTENT_ENTRIES, "Contents that the cache knows");
-    describe_counter!(CONTENT_LOOKUPS, "Contents asked for in Postgres, by outcome");
+    for Metric { name, kind, help, .. } in METRICS {
+        match kind {
+            Kind::Counter => describe_counter!(name, help),
+            Kind::Gauge => describe_gauge!(name, help),
+            Kind::Seconds => describe_histogram!(name, Unit::Seconds, help),
+        }
+    }
     Ok(handle)
 }
 

@@ -2,6 +2,11 @@
 # What the user sees: one line per step with its elapsed time, warnings, and errors with a remedy.
 # Colours only on a terminal, and not where NO_COLOR is set. Knows nothing of the stack.
 
+if ((BASH_VERSINFO[0] < 5)); then
+    echo "error: this is bash $BASH_VERSION; the scripts need bash 5 or later (macOS: brew install bash, then start them with it)" >&2
+    exit 2
+fi
+
 if [[ -t 2 && -z ${NO_COLOR:-} && ${TERM:-dumb} != dumb ]]; then
     UI_BOLD=$'\e[1m' UI_DIM=$'\e[2m' UI_GREEN=$'\e[32m' UI_YELLOW=$'\e[33m' UI_RED=$'\e[31m' UI_OFF=$'\e[0m'
 else
