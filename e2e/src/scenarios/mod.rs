@@ -7,7 +7,6 @@ mod dashboard;
 mod everything_killed;
 mod flushed;
 mod generated;
-mod generated;
 mod graceful_stop;
 mod kafka_refuses;
 mod kills;
@@ -65,7 +64,6 @@ const ON_BENCHES: &[Scenario<Bench>] = scenarios![
     "values" => values::run,
     "window" => window::run,
     "open-transaction" => open_transaction::run,
-    "generated" => generated::run,
     "generated" => generated::run,
     "batching" => batching::run,
     "dashboard" => dashboard::run,
