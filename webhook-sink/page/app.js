@@ -3,7 +3,7 @@
 import * as charts from "./charts.js";
 import * as events from "./events.js";
 import * as filters from "./filters.js";
-import { byId, bytes, count, duration, make, put, rate, text } from "./text.js";
+import { ago, byId, bytes, count, duration, make, put, rate, text } from "./text.js";
 
 const EVERY_MS = 500;
 const PATIENCE_MS = 8000;
@@ -52,7 +52,7 @@ async function tick() {
     failures = 0;
   } catch (error) {
     failures += 1;
-    feed("reconnecting", "Reconnecting", last ? `no answer since ${duration(Date.now() - last.asked)}` : "");
+    feed("reconnecting", "Reconnecting", last ? `last answer ${ago(Date.now() - last.asked)}` : "");
     if (!(error instanceof TypeError || error.name === "TimeoutError")) console.warn(error.message);
   }
   looking = false;
@@ -70,7 +70,7 @@ function showFeed(live) {
   live.asked = Date.now();
   const quiet = live.last_stored_ms === null ? null : live.now_ms - live.last_stored_ms;
   if (quiet !== null && quiet < IDLE_MS) feed("live", "Live", "");
-  else feed("idle", "Idle", quiet === null ? "waiting for the first event" : `last event ${duration(quiet)} ago`);
+  else feed("idle", "Idle", quiet === null ? "waiting for the first event" : `last event ${ago(quiet)}`);
 }
 
 function showFigures(live) {

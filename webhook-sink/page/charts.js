@@ -6,6 +6,8 @@ const MIN_SPAN_S = 60;
 const HEIGHT_PX = 190;
 /** What a logarithmic axis can show; a latency of nothing, from a clock that is ahead, is shown as this. */
 const MIN_MS = 0.1;
+/** What the marks of time may lie apart. */
+const STEPS_S = [1, 5, 10, 15, 30, 60, 120, 300, 600];
 const LOG_STEPS = [1, 2, 5];
 
 /** Second → [stored, median, 99 %]; what the receiver told so far. */
@@ -98,7 +100,7 @@ function frame(parent, y, values) {
     cursor: { sync: { key: "seconds" }, drag: { x: false, y: false }, points: { size: 7 }, y: false },
     scales: { x: { time: true }, y },
     axes: [
-      { ...axis, grid: { show: false }, size: 26, gap: 6, space: 76, values: (_, splits, __, ___, step) => splits.map((at) => axisTime(at, step)) },
+      { ...axis, grid: { show: false }, size: 26, gap: 6, space: 76, incrs: STEPS_S, values: times },
       { ...axis, size: 58, gap: 8, space: 34, values },
     ],
   };
@@ -116,6 +118,12 @@ function alone(chart, series) {
 }
 
 const wholeOnly = (value) => (Number.isInteger(value) ? compact(value) : "");
+/** A label that would be cut off at the right is left out. */
+function times(chart, splits, _, __, step) {
+  const end = chart.bbox.width / devicePixelRatio - (step < 60 ? 20 : 12);
+  return splits.map((second) => (chart.valToPos(second, "x") > end ? "" : axisTime(second, step)));
+}
+
 const axisTime = (second, step) => (step < 60 ? time(second * 1000) : time(second * 1000).slice(0, 5));
 const axisMs = (ms) => (ms < 1000 ? `${ms} ms` : ms < 60_000 ? `${ms / 1000} s` : `${compact(ms / 60_000)} min`);
 
@@ -142,21 +150,21 @@ function allSteps() {
   return steps;
 }
 
-/** The second under the cursor, else the last. */
-function at(chart) {
+/** What a series is in the second under the cursor, else in the last in which it was anything. */
+function read(chart, series) {
   const under = chart.cursor.idx;
-  return under === null || under === undefined || chart.cursor.left < 0 ? chart.data[0].length - 1 : under;
+  if (under !== null && under !== undefined && chart.cursor.left >= 0) return chart.data[series][under];
+  return chart.data[series].findLast((value) => value !== null && value !== undefined);
 }
 
 function readRate(chart) {
-  const value = chart.data[1][at(chart)];
+  const value = read(chart, 1);
   put("rate_at", value === undefined ? "–" : rate(value));
 }
 
 function readLatency(chart) {
-  const place = at(chart);
   for (const [id, series] of [["p99_at", 1], ["p50_at", 2]]) {
-    const value = chart.data[series][place];
+    const value = read(chart, series);
     put(id, value === null || value === undefined ? "–" : duration(value));
   }
 }

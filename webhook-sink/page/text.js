@@ -42,6 +42,9 @@ export function instant(written) {
   return second ? Date.parse(`${second}Z`) + Number(fraction ?? 0) * 1000 : NaN;
 }
 
+/** How long ago, in whole units: it is told again and again. */
+export const ago = (ms) => (ms < 1000 ? "a moment ago" : `${duration(ms < 10_000 ? Math.floor(ms / 1000) * 1000 : ms).replace(".0", "")} ago`);
+
 export function bytes(value) {
   const units = ["B", "KB", "MB", "GB", "TB"];
   let unit = 0;

@@ -287,6 +287,46 @@ async fn what_the_page_is_told_is_bounded_and_begins_where_it_ended() {
 }
 
 #[tokio::test]
+async fn many_pages_are_given_what_was_made_last() {
+    let (_folder, sink) = start();
+    let began = std::time::Instant::now();
+    let mut made = std::collections::BTreeSet::new();
+    for _ in 0..300 {
+        made.insert(sink.get("/live").await.1["now_ms"].as_i64().unwrap());
+    }
+    let most = usize::try_from(began.elapsed().as_millis() / 250).unwrap() + 1;
+    assert!(made.len() <= most, "made {} times, {most} are allowed", made.len());
+}
+
+#[tokio::test]
+async fn who_does_not_read_holds_nobody_up() {
+    let (_folder, sink) = start();
+    for n in 0..3 {
+        let large = event_with(&format!("l{n}"), &json!({ "raw_payload": "x".repeat(8 << 20) }));
+        assert_eq!(sink.post(&[large]).await.0, StatusCode::OK);
+    }
+    // As many as may read much at once; each has begun to be answered, with far more than sockets hold.
+    let stalled: Vec<TcpStream> = (0..4)
+        .map(|_| {
+            let mut stream = TcpStream::connect(&sink.address).unwrap();
+            stream.write_all(b"GET /events?limit=10000 HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+            let mut first = [0; 12];
+            stream.read_exact(&mut first).unwrap();
+            assert_eq!(&first, b"HTTP/1.1 200");
+            stream
+        })
+        .collect();
+    assert_eq!(sink.post(&[event("a")]).await.1["accepted"], 1);
+    assert_eq!(sink.ids("limit=1").await, ["a"]);
+    assert_eq!(sink.get("/live").await.1["total_events"], 4);
+    let much = sink.client.get(sink.url("/events?limit=10000")).send();
+    let waits = tokio::time::timeout(std::time::Duration::from_millis(300), much).await;
+    assert!(waits.is_err(), "a fifth who reads much waits for its turn");
+    drop(stalled);
+    assert_eq!(sink.ids("limit=10000").await.len(), 4, "and has it once the others are gone");
+}
+
+#[tokio::test]
 async fn what_the_last_minutes_were_survives_a_restart() {
     let (folder, mut sink) = start();
     sink.post(&[event("a"), event("b")]).await;
