@@ -13,7 +13,7 @@ goes at its own pace, and none waits for another. ./quick_start.sh sets all of t
 
 /// Behind the options, with `-h`.
 pub(super) const AFTER_SHORT: &str = "\
-`deltafan --help` says more: variables, exit status, examples. `deltafan COMMAND --help` has examples of its own.";
+`deltafan --help` says more: variables, exit status, examples; `deltafan COMMAND --help` too.";
 
 /// Behind the options, with `--help`.
 pub(super) const AFTER: &str = "\
@@ -159,7 +159,15 @@ mod tests {
 
     #[test]
     fn no_line_is_wider_than_a_terminal() {
-        for text in [super::ABOUT, super::AFTER, super::VALIDATE, super::RUN, super::GENERATE, super::TOP] {
+        for text in [
+            super::ABOUT,
+            super::AFTER,
+            super::AFTER_SHORT,
+            super::VALIDATE,
+            super::RUN,
+            super::GENERATE,
+            super::TOP,
+        ] {
             for line in text.lines() {
                 assert!(line.chars().count() <= 102, "{line}");
             }

@@ -61,6 +61,13 @@ struct Session {
     delete: Statement,
 }
 
+/// A batch that could not be written.
+pub(super) struct Failed {
+    pub(super) error: GenerateError,
+    /// Whether it may be in all the same: an answer was lost.
+    pub(super) in_doubt: bool,
+}
+
 /// What is told of a database that is away.
 pub(super) enum Note {
     Away(String),
@@ -131,7 +138,7 @@ impl Database {
         batch: &Batch,
         ids: i32,
         tell: &mut (dyn FnMut(Note) + Send),
-    ) -> Result<Vec<i64>, GenerateError> {
+    ) -> Result<Vec<i64>, Failed> {
         let [mut pause, longest] = PAUSES;
         let mut away: Option<Instant> = None;
         loop {
@@ -146,18 +153,22 @@ impl Database {
             };
             self.session = None;
             if !trouble.passes() {
-                return Err(trouble.into_error(address(&self.config)));
+                return Err(self.failed(trouble, away.is_some()));
             }
             let since = *away.get_or_insert_with(|| {
                 tell(Note::Away(trouble.to_string()));
                 Instant::now()
             });
             if since.elapsed() > AWAY {
-                return Err(trouble.into_error(address(&self.config)));
+                return Err(self.failed(trouble, true));
             }
             sleep(pause).await;
             pause = (pause * 2).min(longest);
         }
+    }
+
+    fn failed(&self, trouble: Trouble, in_doubt: bool) -> Failed {
+        Failed { error: trouble.into_error(address(&self.config)), in_doubt }
     }
 
     async fn attempt(&mut self, batch: &Batch, ids: i32) -> Result<Vec<i64>, Trouble> {

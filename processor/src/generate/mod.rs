@@ -83,27 +83,21 @@ impl Run<'_> {
             ready = ready(database_url, self.load) => ready?,
             () = &mut stop => return Ok(()),
         };
-        let mut batch = Batch::default();
-        let mut ids = VecDeque::new();
-        let mut started = false;
-        loop {
-            let wanted = if ids.is_empty() { ids_at_once(self.load.rate) } else { 0 };
-            let Some(more) = self.write(&mut database, &batch, wanted, stop.as_mut()).await? else {
-                return Ok(());
-            };
-            ids.extend(more);
-            if !std::mem::replace(&mut started, true) {
-                // The first ids are there: time begins to count.
-                self.began = Instant::now();
-            }
-            if !self.arrived(&plan, stop.as_mut()).await {
-                return Ok(());
-            }
+        let first_ids = ids_at_once(self.load.rate);
+        let first = self.write(&mut database, &Batch::default(), first_ids, stop.as_mut()).await?;
+        let Some(mut ids) = first.map(VecDeque::from) else { return Ok(()) };
+        self.began = Instant::now();
+        while self.arrived(&plan, stop.as_mut()).await {
             let now = self.began.elapsed();
             self.summary.was_behind(plan.next_at().map_or(Duration::ZERO, |at| now.saturating_sub(at)));
-            batch = Batch::default();
+            let mut batch = Batch::default();
             plan.fill(now, &mut ids, &mut batch);
+            let wanted = if ids.is_empty() { ids_at_once(self.load.rate) } else { 0 };
+            let more = self.write(&mut database, &batch, wanted, stop.as_mut()).await?;
+            let Some(more) = more else { return Ok(()) };
+            ids.extend(more);
         }
+        Ok(())
     }
 
     /// Waits for the next change; false where there is none any more, or we are to stop.
@@ -141,10 +135,10 @@ impl Run<'_> {
         };
         match &written {
             Some(Ok(_)) => self.summary.add(batch),
-            None | Some(Err(GenerateError::Away { .. })) => self.summary.unsure(batch),
-            Some(Err(_)) => {}
+            Some(Err(failed)) if !failed.in_doubt => {}
+            None | Some(Err(_)) => self.summary.unsure(batch),
         }
-        let ids = written.transpose()?;
+        let ids = written.transpose().map_err(|failed| failed.error)?;
         Ok(ids.filter(|_| !stopped))
     }
 }

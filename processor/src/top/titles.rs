@@ -58,7 +58,9 @@ impl Titles {
         if unknown.is_empty() || self.failed.as_ref().is_some_and(|(at, _)| at.elapsed() < AGAIN) {
             return;
         }
-        let answer = timeout(ANSWER, self.ask(&unknown)).await;
+        // One that can't be read was told when it was.
+        let Some(config) = self.config.clone() else { return };
+        let answer = timeout(ANSWER, self.ask(&config, &unknown)).await;
         self.failed = match answer {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(crate::postgres::explain(&error)),
@@ -70,17 +72,15 @@ impl Titles {
         }
     }
 
-    async fn ask(&mut self, ids: &[Uuid]) -> Result<(), tokio_postgres::Error> {
-        let client = match (self.client.take(), &self.config) {
-            (Some(client), _) => client,
-            (None, Some(config)) => {
+    async fn ask(&mut self, config: &Config, ids: &[Uuid]) -> Result<(), tokio_postgres::Error> {
+        let client = match self.client.take() {
+            Some(client) => client,
+            None => {
                 let (client, connection) = config.connect(NoTls).await?;
                 // Its end is seen by the next query.
                 tokio::spawn(connection);
                 client
             }
-            // Told when it was made.
-            (None, None) => return Ok(()),
         };
         let rows = client.query(QUERY, &[&ids]).await?;
         self.client = Some(client);
