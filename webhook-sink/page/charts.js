@@ -27,6 +27,8 @@ export function forget() {
 /** Takes in what an answer tells, and draws. */
 export function add(live) {
   spanS = live.span_s;
+  // The receiver's clock was set back: what it told of the time ahead would hide what comes.
+  if (lastSecond > live.now_ms / 1000) forget();
   for (const [second, stored, p50, p99] of live.points) {
     seconds.set(second, [stored, p50, p99]);
     lastSecond = Math.max(lastSecond, second);

@@ -13,8 +13,8 @@ let paused = false;
 export function begin(ask) {
   filters.begin(() => {
     stale = true;
-    // Shown at once, also while paused: somebody asked for it.
-    refresh(ask);
+    // Shown at once, also while paused: somebody asked for it. That there is no answer is told by the next look.
+    refresh(ask).catch(() => {});
   });
   byId("pause").addEventListener("click", () => {
     paused = !paused;

@@ -22,7 +22,7 @@ const SECRET: &str = "WEBHOOK_SECRET";
 #[command(name = "webhook-sink", version)]
 struct Arguments {
     /// Address and port to listen on.
-    #[arg(long, env = "WEBHOOK_LISTEN", default_value = "127.0.0.1:5001")]
+    #[arg(long, env = "WEBHOOK_LISTEN", default_value = "127.0.0.1:5001", value_parser = address)]
     listen: SocketAddr,
     /// The database file; made where there is none.
     #[arg(long, env = "WEBHOOK_STORE", default_value = "webhook-sink.db")]
@@ -97,6 +97,11 @@ impl Config {
         let secrets = Secret::parse_list(secrets).map_err(ConfigError::Secret)?;
         Ok(Self { listen, store, retention, secrets, log_format })
     }
+}
+
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse()
+        .map_err(|_| "write an IP address with its port, like 127.0.0.1:5001 or 0.0.0.0:5001 (no name)")
 }
 
 #[cfg(test)]
