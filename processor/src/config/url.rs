@@ -40,7 +40,8 @@ impl Url {
             return None;
         }
         let (path, query) = tail.split_at(tail.find(['?', '#']).unwrap_or(tail.len()));
-        let user = user.map_or(String::new(), printable_user);
+        // A user by itself may be a token.
+        let user = user.map_or(String::new(), |_| format!("{REDACTED}@"));
         let query = if query.is_empty() { "" } else { "?[redacted]" };
         Some(Self {
             text: text.to_owned(),
@@ -68,18 +69,11 @@ fn host_and_port(text: &str, default: u16) -> Option<(&str, u16)> {
     is_host(host).then_some((host, port))
 }
 
-fn printable_user(user: &str) -> String {
-    match user.split_once(':') {
-        Some((user, _)) => format!("{user}:{REDACTED}@"),
-        None => format!("{user}@"),
-    }
-}
-
 macro_rules! url_type {
     ($(#[doc = $doc:literal])+ $name:ident, $kind:ident, $example:literal, $schemes:expr) => {
         $(#[doc = $doc])+
         ///
-        /// Printed without password and query; the whole is behind [`Self::expose`].
+        /// Printed without user, password and query; the whole is behind [`Self::expose`].
         #[derive(Clone, PartialEq, Eq)]
         pub struct $name(Url);
 
