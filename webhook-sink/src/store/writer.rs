@@ -10,7 +10,7 @@ use std::{
         mpsc::{Receiver, RecvTimeoutError},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -57,6 +57,8 @@ struct Writer {
     dirty: bool,
     /// Whether there is more to delete than the last piece did.
     behind: bool,
+    /// When it was last looked whether something is too old. Not after each event: each would cost a wait for the disk.
+    looked: Instant,
 }
 
 /// Starts the thread; it ends once every sender of the queue is gone and all is written.
@@ -69,7 +71,16 @@ pub(super) fn spawn(
     live: Arc<Live>,
 ) -> io::Result<JoinHandle<()>> {
     let ledger = Some(ledger);
-    let mut writer = Writer { path, retention, ledger, live, room_bytes: 0, dirty: true, behind: true };
+    let mut writer = Writer {
+        path,
+        retention,
+        ledger,
+        live,
+        room_bytes: 0,
+        dirty: true,
+        behind: true,
+        looked: Instant::now(),
+    };
     thread::Builder::new().name("store-writer".to_owned()).spawn(move || {
         writer.run(&queue);
         drop(writer);
@@ -84,8 +95,10 @@ impl Writer {
             match queue.recv_timeout(if self.behind { Duration::ZERO } else { IDLE }) {
                 Ok(first) => {
                     let (events, bytes) = self.write(gather(first, queue));
-                    // Twice as much as came, so that a store that is never idle keeps its bounds as well.
-                    self.prune(1 + 2 * (events / PIECE_ROWS + bytes / PIECE_BYTES));
+                    if self.behind || self.has_too_much() || self.looked.elapsed() >= IDLE {
+                        // Twice as much as came, so that a store that is never idle keeps its bounds as well.
+                        self.prune(1 + 2 * (events / PIECE_ROWS + bytes / PIECE_BYTES));
+                    }
                 }
                 Err(RecvTimeoutError::Timeout) if self.behind => self.prune(1),
                 Err(RecvTimeoutError::Timeout) => {
@@ -112,8 +125,14 @@ impl Writer {
         (events, bytes)
     }
 
+    fn has_too_much(&self) -> bool {
+        let kept_bytes = self.ledger.as_ref().map(|ledger| ledger.counters().kept_bytes);
+        kept_bytes.is_some_and(|kept_bytes| kept_bytes > self.retention.high_bytes())
+    }
+
     /// Deletes up to so many pieces.
     fn prune(&mut self, pieces: usize) {
+        self.looked = Instant::now();
         self.behind = false;
         for _ in 0..pieces {
             let Some(ledger) = self.ledger.as_mut() else { return };
