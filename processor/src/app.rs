@@ -125,11 +125,12 @@ impl Process {
             }
         }
         if let (Some(content), Some(cache), false) = (fed, cache, enriching.is_empty()) {
-            for worker in enriching.iter().flat_map(|(.., health)| health) {
-                worker
-                    .set(State::Waiting { why: format!("loading contents from topic `{}`", content.topic) });
-            }
-            let enricher = self.enricher(&name, content, Arc::clone(&cache)).await?;
+            let waits = |why: &str| {
+                for worker in enriching.iter().flat_map(|(.., health)| health) {
+                    worker.set(State::Waiting { why: why.to_owned() });
+                }
+            };
+            let enricher = self.enricher(&name, content, Arc::clone(&cache), &waits).await?;
             let contents = Contents { cache: Some(cache), enricher: Some(enricher) };
             for (sink, settings, health) in enriching {
                 self.lane(&name, &pipeline, (sink.as_str(), settings), health, &contents)?;
@@ -152,28 +153,34 @@ impl Process {
         Ok(cache)
     }
 
-    /// Waits until the feed has loaded what there is.
+    /// Waits until the feed has loaded what there is; `waits` is told why.
     async fn enricher(
         &self,
         pipeline: &str,
         content: &config::Content,
         cache: Arc<Cache>,
+        waits: &(dyn Fn(&str) + Sync),
     ) -> anyhow::Result<Arc<Enricher>> {
         let topic = content.topic.to_string();
+        waits(&format!("loading contents from topic `{topic}`"));
         let fence = Fence::start(&self.cluster, &topic).context("contents")?;
         let mut said = false;
         let watermarks = loop {
             match fence.watermarks().await {
                 Some(watermarks) => break watermarks,
                 None if std::mem::replace(&mut said, true) => {}
-                None => tracing::warn!(
-                    pipeline,
-                    topic,
-                    "the lanes that send contents wait: kafka or this topic is not there yet"
-                ),
+                None => {
+                    let why = format!(
+                        "kafka or the topic `{topic}` of the contents is not there yet; waiting for it: see whether kafka \
+                         runs, and check the topic's name, or make it (stack/stack topics makes those of the stack)"
+                    );
+                    waits(&why);
+                    tracing::warn!(pipeline, "the lanes that send contents wait: {why}");
+                }
             }
             sleep(ASK_AGAIN).await;
         };
+        waits(&format!("loading contents from topic `{topic}`"));
         cache.reach(&watermarks).await;
         tracing::info!(pipeline, topic, contents = cache.len(), "contents loaded");
         let database = self.config.postgres.url.expose().parse().context("`postgres.url`")?;

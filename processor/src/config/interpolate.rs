@@ -82,6 +82,15 @@ pub(super) fn fill(text: &str, env: Env<'_>) -> Result<Filled, Vec<Fault>> {
     if faults.is_empty() { Ok(filled) } else { Err(faults) }
 }
 
+/// " of NAME" where the text is one variable and nothing else: what may be said of a value that is never printed.
+pub(super) fn origin(text: &str) -> String {
+    let inside = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')).unwrap_or_default();
+    match inside.split(":-").next() {
+        Some(name) if is_name(name) => format!(" of {name}"),
+        _ => String::new(),
+    }
+}
+
 fn value_of(inside: &str, env: Env<'_>) -> Result<String, Fault> {
     let (name, default) = match inside.split_once(":-") {
         Some((name, default)) => (name, Some(default)),

@@ -23,7 +23,8 @@ pub(super) fn read<K: Kind>(node: &Node, kind: &K, env: Env<'_>) -> Result<K::Va
     }
     kind.parse(&filled.text).map_err(|fault| {
         let subject = match (kind.secret(), filled.interpolated) {
-            (true, _) => "the value".to_owned(),
+            (true, true) => format!("the value{}", interpolate::origin(text)),
+            (true, false) => "the value".to_owned(),
             (false, true) => format!("`{text}`, with its variable put in,"),
             (false, false) => format!("`{text}`"),
         };

@@ -12,10 +12,14 @@ pub enum DecodeError {
     #[error("the value is empty: neither JSON nor a tombstone (a tombstone has no value at all)")]
     Empty,
     /// Not JSON, cut off, or a field of the wrong type.
-    #[error("the value is not the JSON that Debezium writes: {0}")]
+    #[error(
+        "the value is not the JSON that Debezium writes: {0}; the connector needs JsonConverter as its value.converter"
+    )]
     Json(#[from] serde_json::Error),
     /// JSON, but nothing that Debezium writes.
-    #[error("the value is JSON but no Debezium message: {0}")]
+    #[error(
+        "the value is JSON but no Debezium message: {0}; is this the connector's topic, and does no transform of it unwrap rows?"
+    )]
     NotDebezium(&'static str),
     /// An operation that is not known.
     #[error("unknown operation `{0}`: known are c, r, u, d, t and m")]

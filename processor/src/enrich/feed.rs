@@ -60,14 +60,19 @@ pub fn run(cluster: &Cluster, name: &str, cache: &Cache, stop: &AtomicBool) -> K
     let mut consumer: BaseConsumer = config.set("group.id", "deltafan.content").create()?;
     let this = thread::current();
     consumer.set_nonempty_callback(move || this.unpark());
-    let mut begun = false;
+    let (mut begun, mut said) = (false, None);
     while !stop.load(Ordering::Relaxed) {
         if !begun {
-            begun = begin(&consumer, name, cache);
-            if !begun {
+            if let Err(why) = begin(&consumer, name, cache) {
+                // Once for each reason, however often it is tried.
+                if said.as_ref() != Some(&why) {
+                    tracing::warn!(topic = name, "{why}");
+                    said = Some(why);
+                }
                 thread::park_timeout(AGAIN);
                 continue;
             }
+            said = None;
         }
         begun = drain(&consumer, name, cache)?;
         if begun {
@@ -82,11 +87,10 @@ pub fn run(cluster: &Cluster, name: &str, cache: &Cache, stop: &AtomicBool) -> K
     Ok(())
 }
 
-/// Assigns every partition from its beginning; whether that worked.
-fn begin(consumer: &BaseConsumer, name: &str, cache: &Cache) -> bool {
+/// Assigns every partition from its beginning, or says why that can't be done yet.
+fn begin(consumer: &BaseConsumer, name: &str, cache: &Cache) -> Result<(), String> {
     let assigned = topic::describe(consumer, name).and_then(|found| {
         let Some(found) = found else {
-            tracing::warn!(topic = name, "the content topic does not exist yet; waiting for it");
             return Ok(false);
         };
         let mut list = TopicPartitionList::with_capacity(found.partitions);
@@ -98,10 +102,11 @@ fn begin(consumer: &BaseConsumer, name: &str, cache: &Cache) -> bool {
         }
         consumer.assign(&list).map(|()| true)
     });
-    assigned.unwrap_or_else(|error| {
-        tracing::warn!(topic = name, %error, "the content topic can't be read yet; trying again");
-        false
-    })
+    match assigned {
+        Ok(true) => Ok(()),
+        Ok(false) => Err("the content topic does not exist yet; waiting for it".to_owned()),
+        Err(error) => Err(format!("the content topic can't be read yet; trying again: {error}")),
+    }
 }
 
 /// Takes in everything that has arrived. False if the reading has to begin again; an error if the broker refuses us.

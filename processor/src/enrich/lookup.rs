@@ -41,10 +41,12 @@ pub struct Answer {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LookupError {
     /// No connection, or the query failed.
-    #[error("postgres can't be asked for a content: {}", with_causes(.0))]
+    #[error("postgres can't be asked for a content: {}; {}", with_causes(.0), remedy(.0))]
     Postgres(Arc<tokio_postgres::Error>),
     /// It took too long.
-    #[error("postgres did not answer within {0:?}")]
+    #[error(
+        "postgres did not answer within {0:?}; see whether postgres runs and is not overloaded (`postgres.url`)"
+    )]
     Timeout(Duration),
     /// It answered something else.
     #[error("postgres answered `{0}` as its snapshot")]
@@ -69,6 +71,24 @@ fn with_causes(error: &tokio_postgres::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// What a person can do about an error of Postgres.
+fn remedy(error: &tokio_postgres::Error) -> &'static str {
+    use tokio_postgres::error::SqlState;
+    let Some(state) = error.code() else { return "see whether postgres runs, and check `postgres.url`" };
+    match *state {
+        SqlState::INVALID_PASSWORD
+        | SqlState::INVALID_AUTHORIZATION_SPECIFICATION
+        | SqlState::INVALID_CATALOG_NAME => "check `postgres.url`: user, password and database",
+        SqlState::INSUFFICIENT_PRIVILEGE => {
+            "as the table's owner: GRANT SELECT ON content TO the user of `postgres.url`"
+        }
+        SqlState::UNDEFINED_TABLE | SqlState::UNDEFINED_COLUMN => {
+            "make the table as init.sql does, or correct the database in `postgres.url`"
+        }
+        _ => "see the message, and the log of postgres",
+    }
 }
 
 /// The answers of the last moments, and how to get more.

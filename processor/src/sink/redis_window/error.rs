@@ -8,6 +8,14 @@ type Verdict = (Class, Option<&'static str>);
 
 const RETRY: Verdict = (Class::Retry { after: None }, None);
 
+const AWAY: Verdict =
+    (Class::Retry { after: None }, Some("see whether it runs, and check host and port in the URL of Redis"));
+// A replica, or a master on its way to become one: the next connection may find the new master.
+const REPLICA: Verdict = (
+    Class::Retry { after: None },
+    Some("it is a replica, or about to become one: give the address of its master"),
+);
+
 const fn pause(remedy: &'static str) -> Verdict {
     (Class::Pause, Some(remedy))
 }
@@ -44,7 +52,7 @@ pub(super) fn paused(address: &str, problem: impl AsRef<str>, remedy: &'static s
 
 fn verdict(error: &RedisError) -> Verdict {
     match error.kind() {
-        ErrorKind::Io => RETRY,
+        ErrorKind::Io => AWAY,
         ErrorKind::AuthenticationFailed => CREDENTIALS,
         ErrorKind::InvalidClientConfig | ErrorKind::Client => URL,
         ErrorKind::Server(kind) => server(kind, error),
@@ -61,11 +69,10 @@ fn server(kind: ServerErrorKind, error: &RedisError) -> Verdict {
         | ServerErrorKind::TryAgain
         | ServerErrorKind::ClusterDown
         | ServerErrorKind::MasterDown
-        // A replica, or a master on its way to become one: the next connection may find the new master.
-        | ServerErrorKind::ReadOnly
         // Scripts were flushed between loading and running.
         | ServerErrorKind::NoScript
         | ServerErrorKind::NotBusy => RETRY,
+        ServerErrorKind::ReadOnly => REPLICA,
         ServerErrorKind::NoPerm => RIGHTS,
         ServerErrorKind::Moved | ServerErrorKind::Ask | ServerErrorKind::CrossSlot => CLUSTER,
         ServerErrorKind::ResponseError | ServerErrorKind::ExecAbort => {
@@ -90,7 +97,10 @@ fn by_code(code: &str) -> Option<Verdict> {
 /// commands, which name the code somewhere.
 fn by_text(text: &str) -> Verdict {
     let has = |part: &str| text.contains(part);
-    if has("max number of clients") || has("READONLY") || has("MASTERDOWN") || has("NOREPLICAS") {
+    if has("READONLY") {
+        return REPLICA;
+    }
+    if has("max number of clients") || has("MASTERDOWN") || has("NOREPLICAS") {
         return RETRY;
     }
     if has("can't run this command") || has("NOPERM") {

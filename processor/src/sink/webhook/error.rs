@@ -85,7 +85,34 @@ pub(super) fn unanswered(target: &Target, timeout: Duration, error: reqwest::Err
     };
     // A request that can't even be built will not be better next time.
     let class = if error.is_builder() { Class::Pause } else { Class::Retry { after: None } };
-    SinkError { class, message: what, remedy: None, source: Some(Box::new(error)) }
+    let remedy = if error.is_timeout() {
+        Some("see whether the receiver is overloaded, and the network between; `timeout` bounds the wait")
+    } else if error.is_connect() {
+        Some(unconnected(target, &error))
+    } else {
+        None
+    };
+    SinkError { class, message: what, remedy, source: Some(Box::new(error)) }
+}
+
+/// What a person can do where no connection comes about.
+fn unconnected(target: &Target, error: &reqwest::Error) -> &'static str {
+    let mut causes = String::new();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        causes.push_str(&error.to_string());
+        cause = error.source();
+    }
+    if causes.contains("certificate") {
+        return "is the certificate made for this host, in date, and its authority known here? If it is your own, install \
+                its authority's among this system's certificates";
+    }
+    let refused =
+        find::<std::io::Error>(error).is_some_and(|io| io.kind() == std::io::ErrorKind::ConnectionRefused);
+    if target.is_secure() && !refused && !causes.contains("lookup") {
+        return "does the receiver speak https? If not, begin the URL with http";
+    }
+    "see whether the receiver runs, and check host and port of the URL"
 }
 
 /// The cause of type `T` within an error, however deep.

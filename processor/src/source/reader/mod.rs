@@ -58,6 +58,8 @@ type Member = BaseConsumer<Membership>;
 /// One member of a lane's consumer group.
 pub struct Reader {
     reading: Reading,
+    /// As configured, for messages.
+    brokers: String,
     consumer: Arc<Member>,
     handoff: Arc<Handoff>,
     health: WorkerHealth,
@@ -110,6 +112,7 @@ impl Reader {
         let now = Instant::now();
         Ok(Self {
             reading,
+            brokers: cluster.brokers.clone(),
             consumer: Arc::new(consumer),
             handoff,
             health,

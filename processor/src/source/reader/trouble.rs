@@ -50,7 +50,7 @@ impl Reader {
         let trouble = match topic::describe(&self.consumer, &self.reading.topic) {
             Ok(Some(_)) => None,
             Ok(None) => Some(self.topic_is_missing()),
-            Err(error) => Some(error.to_string()),
+            Err(error) => Some(self.explain(&error)),
         };
         if trouble.is_none() {
             self.kafka_missing = None;
@@ -62,7 +62,11 @@ impl Reader {
     }
 
     pub(super) fn topic_is_missing(&self) -> String {
-        format!("topic `{}` does not exist; waiting for it", self.reading.topic)
+        format!(
+            "topic `{}` does not exist; waiting for it: check its name, or make it (stack/stack topics makes those of the \
+             stack)",
+            self.reading.topic
+        )
     }
 
     /// Says what the reader waits for; logged when it is new.
@@ -94,11 +98,26 @@ impl Reader {
             ),
             _ => {
                 self.kafka_missing.get_or_insert(Instant::now() + ASK_AGAIN);
-                if self.health.set_kafka(Some(error.to_string())) {
-                    tracing::warn!(group = self.reading.group, %error, "kafka is in trouble");
+                let why = self.explain(&error);
+                if self.health.set_kafka(Some(why.clone())) {
+                    tracing::warn!(group = self.reading.group, "kafka is in trouble: {why}");
                 }
                 Ok(())
             }
+        }
+    }
+
+    /// A passing error; where nobody answers, with the addresses that were tried and what to do.
+    fn explain(&self, error: &KafkaError) -> String {
+        use RDKafkaErrorCode as Code;
+        match error.rdkafka_error_code() {
+            Some(
+                Code::BrokerTransportFailure | Code::AllBrokersDown | Code::OperationTimedOut | Code::Resolve,
+            ) => format!(
+                "no broker at {} answers ({error}); see whether kafka runs there, and check `kafka.brokers`",
+                self.brokers
+            ),
+            _ => error.to_string(),
         }
     }
 }
