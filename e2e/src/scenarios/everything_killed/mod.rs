@@ -30,7 +30,7 @@ const SEED: &str = "DELTAFAN_E2E_SEED";
 const LOAD: [&str; 11] = [
     "generate",
     "--rate",
-    "1000",
+    "600",
     "--null-share",
     "0.05",
     "--late-share",
