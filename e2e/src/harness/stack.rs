@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeMap;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -59,6 +59,21 @@ impl Stack {
     /// One of the values of `stack/stack env`.
     pub fn get(&self, name: &str) -> Result<&str> {
         self.env.get(name).map(String::as_str).with_context(|| format!("stack/stack env names no {name}"))
+    }
+
+    /// The repository.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The folder of our programs.
+    pub fn binaries(&self) -> &Path {
+        &self.binaries
+    }
+
+    /// The stack's state folder.
+    pub fn state(&self) -> &Path {
+        &self.state
     }
 
     /// All values of `stack/stack env`.

@@ -11,6 +11,7 @@ mod graceful_stop;
 mod kafka_refuses;
 mod kills;
 mod missing_topic;
+mod mistakes;
 mod open_transaction;
 mod poison;
 mod receiver_killed;
@@ -82,6 +83,7 @@ const ON_BENCHES: &[Scenario<Bench>] = scenarios![
     "wrong-password" => wrong_password::run,
     "missing-topic" => missing_topic::run,
     "config-errors" => config_errors::run,
+    "mistakes" => mistakes::run,
     "kafka-refuses" => kafka_refuses::run,
     "graceful-stop" => graceful_stop::run,
     "redis-flushed" => flushed::run,
