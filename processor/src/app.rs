@@ -13,6 +13,7 @@ use crate::lane::{self, Plan, Worker};
 use crate::metrics::{self, LaneMetrics};
 use crate::position::FirstStart;
 use crate::sink::Sink;
+use crate::sink::file::{self, Files};
 use crate::sink::redis_window::{self, By, RedisWindow, Ticker};
 use crate::sink::webhook::{self, Webhook};
 use crate::source::Limits;
@@ -214,6 +215,10 @@ impl Process {
                 let sink = || Webhook::new(settings.clone()).map_err(anyhow::Error::from);
                 lane::start(&plan, health, sink, &self.failed)?
             }
+            Target::Files(files) => {
+                let settings = files_settings(files);
+                lane::start(&plan, health, || Ok(Files::new(settings.clone())), &self.failed)?
+            }
         };
         self.workers.lock().unwrap_or_else(PoisonError::into_inner).extend(workers);
         Ok(())
@@ -299,7 +304,7 @@ impl redis_window::Contents for Cache {
 fn uses_content(target: &Target) -> bool {
     let by_type = |target: &Target| match target {
         Target::RedisWindow(redis) => redis.windows.iter().any(|window| window.by == config::By::ContentType),
-        Target::Webhook(_) => false,
+        Target::Webhook(_) | Target::Files(_) => false,
     };
     wants_content(target) || by_type(target)
 }
@@ -309,6 +314,7 @@ fn wants_content(target: &Target) -> bool {
     match target {
         Target::RedisWindow(_) => RedisWindow::WANTS_CONTENT,
         Target::Webhook(_) => Webhook::WANTS_CONTENT,
+        Target::Files(_) => Files::WANTS_CONTENT,
     }
 }
 
@@ -321,6 +327,14 @@ fn webhook_settings(webhook: &config::Webhook) -> anyhow::Result<webhook::Settin
         max_body_bytes: webhook.max_body.as_usize(),
         allow_private_targets: webhook.allow_private_targets,
     })
+}
+
+fn files_settings(files: &config::Files) -> file::Settings {
+    file::Settings {
+        folder: files.path.as_str().into(),
+        max_file_bytes: files.max_file.into(),
+        keep_files: files.keep_files.get(),
+    }
 }
 
 fn redis_settings(redis: &config::RedisWindow) -> anyhow::Result<redis_window::Settings> {

@@ -5,7 +5,7 @@ use std::{fmt::Display, fmt::Write, net::SocketAddr, num::NonZeroUsize, time::Du
 use super::{
     collections::{Named, NonEmpty},
     kinds::{Bytes, ms},
-    names::{Brokers, Name, RedisKey, Topic},
+    names::{Brokers, Folder, Name, RedisKey, Topic},
     secret::Secret,
     url::{HttpUrl, PostgresUrl, RedisUrl},
 };
@@ -68,7 +68,7 @@ macro_rules! by_display {
 
 by_display!(bool, Bytes, HttpUrl, Name, NonZeroUsize, PostgresUrl, RedisKey, RedisUrl, Secret, Topic);
 
-/// An IPv6 address begins with a bracket, which YAML would take for a list.
+/// An IPv6 address begins with a bracket, which YAML would take for a list; a path may hold anything.
 macro_rules! by_quoted_display {
     ($($type:ty),+) => {
         $(impl Describe for $type {
@@ -79,7 +79,7 @@ macro_rules! by_quoted_display {
     };
 }
 
-by_quoted_display!(Brokers, SocketAddr);
+by_quoted_display!(Brokers, Folder, SocketAddr);
 
 impl Describe for Duration {
     fn describe(&self, out: &mut Outline) {

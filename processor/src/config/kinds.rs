@@ -103,6 +103,12 @@ impl Bytes {
     }
 }
 
+impl From<Bytes> for NonZeroU64 {
+    fn from(bytes: Bytes) -> Self {
+        bytes.0
+    }
+}
+
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (unit, factor) = SIZE_UNITS

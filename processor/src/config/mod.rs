@@ -35,13 +35,15 @@ pub use self::{
     collections::{Named, NonEmpty},
     kafka_properties::Properties,
     kinds::Bytes,
-    names::{Brokers, Name, RedisKey, Topic},
+    names::{Brokers, Folder, Name, RedisKey, Topic},
     pipeline::{Content, Pipeline, Start, Transform, UnknownContent, group},
     problem::{Problem, Problems},
     secret::Secret,
     section::Declaration,
     service::{Admin, Kafka, Log, LogFormat, LogLevel, Postgres},
-    sink::{By, RedisWindow, Sink, SinkType, Target, Webhook, Window, WindowLength, Windows},
+    sink::{
+        By, Files, KeepFiles, RedisWindow, Sink, SinkType, Target, Webhook, Window, WindowLength, Windows,
+    },
     url::{HttpUrl, PostgresUrl, RedisUrl},
 };
 

@@ -1,6 +1,6 @@
-//! Names in other systems: pipelines and sinks (consumer groups), Kafka topics and brokers, Redis keys.
+//! Names in other systems: pipelines and sinks (consumer groups), Kafka topics and brokers, Redis keys, folders.
 
-use std::{fmt, num::NonZeroU16};
+use std::{fmt, num::NonZeroU16, path::Path};
 
 use super::{
     collections::NonEmpty,
@@ -48,6 +48,11 @@ text_type! {
 text_type! {
     /// A Redis key: not empty, without white space and braces (the companion keys put it into braces, as their hash tag).
     RedisKey
+}
+
+text_type! {
+    /// A folder: an absolute path.
+    Folder
 }
 
 pub(super) struct NameKind;
@@ -106,6 +111,24 @@ impl Kind for RedisKeyKind {
             return Err(Fault::new("is no usable Redis key", remedy));
         }
         Ok(RedisKey(text.to_owned()))
+    }
+}
+
+pub(super) struct FolderKind;
+
+impl Kind for FolderKind {
+    type Value = Folder;
+
+    fn name(&self) -> String {
+        "the absolute path of a folder, as /var/lib/deltafan/events".to_owned()
+    }
+
+    fn parse(&self, text: &str) -> Result<Folder, Fault> {
+        if !Path::new(text).is_absolute() || text.contains(char::is_control) {
+            let remedy = format!("write {}: where the program was started must not matter", self.name());
+            return Err(Fault::new("is no absolute path", remedy));
+        }
+        Ok(Folder(text.to_owned()))
     }
 }
 

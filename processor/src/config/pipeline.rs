@@ -128,8 +128,8 @@ fn demand_content(section: &Section<'_>) {
         let kind = sink.node.child("type").and_then(|node| section.reader.peek(node, &SinkType::KIND))?;
         let by = |window: &Node| window.child("by").and_then(|node| section.reader.peek(node, &By::KIND));
         match kind {
-            SinkType::Webhook => {
-                Some(format!("the webhook sink `{}` sends events enriched with it", sink.key))
+            SinkType::Webhook | SinkType::File => {
+                Some(format!("the {kind} sink `{}` sends events enriched with it", sink.key))
             }
             SinkType::RedisWindow => {
                 let windows = sink.node.child("windows").map(Node::items).unwrap_or_default();

@@ -1,12 +1,15 @@
 //! The sinks: what all have in common, and the keys of each type.
 
-use std::{fmt, num::NonZeroU32, num::NonZeroUsize, ops::Deref, time::Duration};
+use std::{
+    fmt, num::NonZeroU32, num::NonZeroU64, num::NonZeroUsize, ops::Deref, path::Path, path::PathBuf,
+    time::Duration,
+};
 
 use super::{
     collections::NonEmpty,
     describe::{Describe, Outline},
     kinds::{Bytes, BytesIn, CountTo, DurationIn, Fault, Flag, Kind},
-    names::{RedisKey, RedisKeyKind},
+    names::{Folder, FolderKind, RedisKey, RedisKeyKind},
     secret::WebhookSecretKind,
     section::Section,
     settings::{settings, words},
@@ -30,6 +33,13 @@ const WEBHOOK_TIMEOUT: DurationIn = DurationIn {
     max: Duration::from_secs(300),
     why: "a shorter one fails on a healthy receiver, a longer one hides a dead one",
 };
+const MAX_FILE: BytesIn = BytesIn {
+    min: 1 << 20,
+    max: 16 << 30,
+    why: "one write holds up to 1 MiB; a larger file is a burden for whoever reads it",
+};
+const KEEP_FILES: CountTo =
+    CountTo { max: 1_000_000, why: "they lie in one folder, which somebody has to list" };
 const WINDOW: DurationIn = DurationIn {
     min: Duration::from_secs(1),
     max: Duration::from_secs(24 * 3600),
@@ -54,6 +64,8 @@ pub enum Target {
     RedisWindow(RedisWindow),
     /// Signed POST requests.
     Webhook(Webhook),
+    /// Lines of JSON in files.
+    Files(Files),
 }
 
 words! {
@@ -63,6 +75,8 @@ words! {
         RedisWindow = "redis_window",
         /// Signed POST requests.
         Webhook = "webhook",
+        /// Lines of JSON in files.
+        File = "file",
     }
 }
 
@@ -84,6 +98,7 @@ impl Sink {
         let target = match sink_type {
             SinkType::RedisWindow => RedisWindow::read(section).map(Target::RedisWindow),
             SinkType::Webhook => Webhook::read(section).map(Target::Webhook),
+            SinkType::File => Files::read(section).map(Target::Files),
         };
         Some(Self { enabled: enabled?, workers: workers?, target: target? })
     }
@@ -94,6 +109,7 @@ impl Sink {
         match self.target {
             Target::RedisWindow(_) => SinkType::RedisWindow,
             Target::Webhook(_) => SinkType::Webhook,
+            Target::Files(_) => SinkType::File,
         }
     }
 }
@@ -108,6 +124,7 @@ impl Describe for Sink {
         match &self.target {
             Target::RedisWindow(redis) => redis.describe(out),
             Target::Webhook(webhook) => webhook.describe(out),
+            Target::Files(files) => files.describe(out),
         }
     }
 }
@@ -163,6 +180,60 @@ settings! {
         pub max_body: Bytes = optional(&BODY_BYTES, "1MiB"),
         /// Whether the address may be loopback or a private network.
         pub allow_private_targets: bool = optional(&Flag, "false"),
+    }
+}
+
+settings! {
+    /// A line of JSON for each event, in files.
+    pub struct Files {
+        /// The folder, which must exist. No other sink may write into it.
+        pub path: Folder = folder(),
+        /// A file is finished before a write that would take it beyond this size, and the next one is begun.
+        pub max_file: Bytes = optional(&MAX_FILE, "64MiB"),
+        /// How many finished files of each partition stay: `all`, or a number; older ones are removed.
+        pub keep_files: KeepFiles = optional(&KeepFilesKind, "all"),
+    }
+}
+
+/// How many finished files of a partition stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeepFiles(Option<NonZeroU64>);
+
+impl KeepFiles {
+    /// The number; `None` for all of them.
+    #[must_use]
+    pub fn get(self) -> Option<NonZeroU64> {
+        self.0
+    }
+}
+
+impl Describe for KeepFiles {
+    fn describe(&self, out: &mut Outline) {
+        match self.0 {
+            Some(number) => out.value(number),
+            None => out.value("all"),
+        }
+    }
+}
+
+struct KeepFilesKind;
+
+impl Kind for KeepFilesKind {
+    type Value = KeepFiles;
+
+    fn name(&self) -> String {
+        format!("all, or {}", KEEP_FILES.name())
+    }
+
+    fn parse(&self, text: &str) -> Result<KeepFiles, Fault> {
+        if text == "all" {
+            return Ok(KeepFiles(None));
+        }
+        if text.parse::<usize>().is_err() {
+            return Err(Fault::new("is neither a number nor `all`", format!("write {}", self.name())));
+        }
+        let number = KEEP_FILES.parse(text)?;
+        Ok(KeepFiles(u64::try_from(number.get()).ok().and_then(NonZeroU64::new)))
     }
 }
 
@@ -256,5 +327,19 @@ impl Section<'_> {
             window
         });
         windows.map(Windows)
+    }
+
+    /// The folder of a file sink. Two sinks in one folder would take each other's positions for their own.
+    fn folder(&self, key: &'static str, doc: &str) -> Option<Folder> {
+        let folder = self.required(key, doc, &FolderKind)?;
+        if self.peek("enabled", &Flag) != Some(false) {
+            let plain: PathBuf = Path::new(folder.as_str()).components().collect();
+            let path = self.child(key);
+            if let Some(owner) = self.reader.claim(format!("folder {}", plain.display()), &path) {
+                let what = format!("is written by {owner} already");
+                self.report(self.place_of(key), &path, &what, "give each file sink a folder of its own");
+            }
+        }
+        Some(folder)
     }
 }

@@ -24,6 +24,9 @@ pipelines:
         type: webhook
         url: http://127.0.0.1:5001/webhook
         secrets: [\"${WEBHOOK_SECRET}\"]
+      files:
+        type: file
+        path: /var/lib/deltafan/events
 ";
 
 const MISTAKES: &str = include_str!("mistakes.txt");

@@ -3,7 +3,7 @@
 mod mistakes;
 mod properties;
 
-use std::{io::Write, time::Duration};
+use std::{io::Write, num::NonZeroU64, time::Duration};
 
 use super::{
     By, Config, LogFormat, Problems, SinkType, Start, Target, UnknownContent, default_text, group, load,
@@ -49,6 +49,8 @@ fn the_default_needs_nothing_but_the_webhook_secret() {
     assert_eq!(redis.windows[0].key.as_str(), "engagement:10min");
     assert_eq!(redis.windows[0].length.seconds(), 600);
     assert_eq!(redis.max_records.get(), 4000);
+    let files = pipeline.sinks.get("files").unwrap();
+    assert_eq!((files.enabled, files.sink_type()), (false, SinkType::File), "the default writes no files");
 }
 
 #[test]
@@ -66,7 +68,7 @@ fn the_default_file_shows_the_defaults() {
     let shown = read(default_text()).unwrap();
     let optional = |line: &&str| {
         let key = line.trim().split(':').next().unwrap_or_default();
-        let switches = ["allow_private_targets", "content", "topic"];
+        let switches = ["allow_private_targets", "content", "enabled", "topic"];
         let without = reference().iter().any(|known| {
             known.default.is_some()
                 && !known.default.as_deref().is_some_and(|text| text.contains(' '))
@@ -100,6 +102,7 @@ fn the_reference_knows_name_type_default_and_meaning() {
     for path in [
         "kafka.brokers",
         "pipelines.<name>.sinks.<webhook>.max_body",
+        "pipelines.<name>.sinks.<file>.keep_files",
         "pipelines.<name>.sinks.<redis_window>.windows[].key",
     ] {
         assert_eq!(paths.iter().filter(|known| **known == path).count(), 1, "{path} in {paths:#?}");
@@ -143,6 +146,13 @@ fn the_kitchen_sink_parses() {
     let Target::Webhook(webhook) = &webhook.target else { panic!("a webhook sink") };
     assert_eq!((webhook.secrets.len(), webhook.url.port()), (2, 443));
     assert_eq!((webhook.max_events.get(), webhook.max_body.get()), (1, 2048));
+
+    let files = |name| match &pipeline.sinks.get(name).unwrap().target {
+        Target::Files(files) => (files.path.as_str(), files.max_file.get(), files.keep_files.get()),
+        _ => panic!("a file sink"),
+    };
+    assert_eq!(files("files"), ("/srv/events: #1", 1 << 30, NonZeroU64::new(9)));
+    assert_eq!(files("more-files"), ("/srv/events/more/", 64 << 20, None));
 
     let other = config.pipelines.get("leaderboard_only").unwrap();
     assert!(other.content.is_none());

@@ -1,7 +1,7 @@
 //! The body of a 2xx answer: which events the receiver will never take.
 
 use super::super::Batch;
-use super::batch::Events;
+use super::encode::Events;
 use super::error::printable;
 use std::collections::{BTreeMap, HashMap};
 use tracing::warn;

@@ -1,135 +1,111 @@
-//! From a change to the JSON of one event. The row's own text is spliced in as it came: it has been read once and is
-//! not parsed again.
+//! What one POST carries: the JSON of its events in one piece of memory, and where each one ends.
 
-use super::super::{Event, Refusal};
-use crate::decode::row::{COMPUTED_FIELDS, EngagementRow};
-use crate::transform::Engagement;
-use serde::Deserialize;
-use serde::de::{MapAccess, Visitor};
-use serde_json::value::RawValue;
-use std::borrow::Cow;
-use std::fmt::{self, Display};
-use std::io::{self, Write};
-use webhook_protocol::{fields, format_instant};
+use super::super::event::encode;
+use super::super::{Batch, Event, Refusal};
+use uuid::Uuid;
+use webhook_protocol::{BODY_PREFIX, BODY_SUFFIX, webhook_id};
 
-/// Appends the JSON of `event` to `out`. What was written is undefined after an error.
-///
-/// # Errors
-/// The event can't be delivered by its own values.
-pub(super) fn encode(out: &mut Vec<u8>, event: &Event<'_>) -> Result<(), Refusal> {
-    let refuse = |reason: String| Refusal { reason };
-    let row = event.change.row().ok_or_else(|| refuse("the change holds no row".to_owned()))?;
-    if let Some(duration_ms) = row.duration_ms.filter(|ms| *ms < 0) {
-        return Err(refuse(format!("the duration is negative (`duration_ms` is {duration_ms})")));
+/// Events of one POST.
+#[derive(Debug, Clone)]
+pub struct Events {
+    max_events: usize,
+    max_body_bytes: usize,
+    /// The events' JSON, with a comma between two.
+    json: Vec<u8>,
+    /// The events in order.
+    marks: Vec<Mark>,
+}
+
+/// One event within the batch.
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    id: Uuid,
+    /// Where its JSON ends.
+    end: usize,
+}
+
+impl Events {
+    /// An empty batch that is full at either limit.
+    pub(super) fn new(max_events: usize, max_body_bytes: usize) -> Self {
+        Self { max_events, max_body_bytes, json: Vec::new(), marks: Vec::new() }
     }
-    write_event(out, event, row).map_err(|error| refuse(format!("the row can't be written as JSON: {error}")))
-}
 
-fn write_event(out: &mut Vec<u8>, event: &Event<'_>, row: &EngagementRow<'_>) -> io::Result<()> {
-    let change = event.change;
-    write!(
-        out,
-        r#"{{"{}":"{}","{}":"{}""#,
-        fields::EVENT_ID,
-        change.event_id.as_hyphenated(),
-        fields::OP,
-        change.op.letter()
-    )?;
-    write_columns(out, row)?;
-    let content = event.content;
-    let length_seconds = content.and_then(|content| content.length_seconds);
-    let engagement = Engagement::of(row.duration_ms, length_seconds);
-    write!(out, r#","{}":"#, fields::CONTENT_TYPE)?;
-    serde_json::to_writer(&mut *out, &content.map(|content| &content.content_type))?;
-    write!(out, r#","{}":"#, fields::CONTENT_TITLE)?;
-    serde_json::to_writer(&mut *out, &content.map(|content| &content.title))?;
-    number(out, fields::LENGTH_SECONDS, length_seconds)?;
-    number(out, fields::CONTENT_VERSION, content.and_then(|content| content.version))?;
-    number(out, fields::ENGAGEMENT_SECONDS, engagement.seconds)?;
-    number(out, fields::ENGAGEMENT_PCT, engagement.pct)?;
-    let committed_at = format_instant(change.source.committed_us);
-    write!(out, r#","{}":"{committed_at}"}}"#, fields::COMMITTED_AT)
-}
+    /// The body to post; the same bytes whenever this batch is sent.
+    pub(super) fn body(&self) -> Vec<u8> {
+        [BODY_PREFIX.as_bytes(), &self.json, BODY_SUFFIX.as_bytes()].concat()
+    }
 
-/// `,"name":value`, where the value's text is a JSON number.
-fn number(out: &mut Vec<u8>, name: &str, value: Option<impl Display>) -> io::Result<()> {
-    match value {
-        Some(value) => write!(out, r#","{name}":{value}"#),
-        None => write!(out, r#","{name}":null"#),
+    /// The `webhook-id`: the same whenever the same events are sent in the same order.
+    pub(super) fn name(&self) -> String {
+        webhook_id(self.ids().map(IdText::of))
+    }
+
+    /// The events' ids, in order.
+    pub(super) fn ids(&self) -> impl Iterator<Item = Uuid> {
+        self.marks.iter().map(|mark| mark.id)
+    }
+
+    fn body_bytes(&self) -> usize {
+        BODY_PREFIX.len() + self.json.len() + BODY_SUFFIX.len()
     }
 }
 
-/// The columns of a row, each preceded by a comma.
-fn write_columns(out: &mut Vec<u8>, row: &EngagementRow<'_>) -> io::Result<()> {
-    if row.clashes {
-        return write_renamed(out, row.json);
-    }
-    let columns = inside(row.json).ok_or(io::Error::new(io::ErrorKind::InvalidData, "it is no object"))?;
-    if columns.is_empty() {
-        return Ok(());
-    }
-    out.push(b',');
-    out.write_all(columns.as_bytes())
-}
-
-/// What stands between the braces of an object.
-fn inside(object: &str) -> Option<&str> {
-    Some(object.trim_ascii().strip_prefix('{')?.strip_suffix('}')?.trim_ascii())
-}
-
-/// The rare row with a column that is named like a computed field: that column travels as `row_<name>`.
-fn write_renamed(out: &mut Vec<u8>, row: &str) -> io::Result<()> {
-    let Columns(columns) = serde_json::from_str(row)?;
-    for (name, value) in &columns {
-        out.push(b',');
-        serde_json::to_writer(&mut *out, &free_name(name, &columns))?;
-        write!(out, ":{}", value.get())?;
-    }
-    Ok(())
-}
-
-/// The name under which a column travels: its own, or with `row_` before it, once more where that is taken as well.
-fn free_name<'a>(name: &'a str, columns: &[Column<'_>]) -> Cow<'a, str> {
-    let mut free = Cow::Borrowed(name);
-    while COMPUTED_FIELDS.contains(&&*free)
-        || (free != name && columns.iter().any(|(other, _)| *other == free))
-    {
-        free = Cow::Owned(format!("row_{free}"));
-    }
-    free
-}
-
-/// A column's name and its value as it is written.
-type Column<'a> = (Cow<'a, str>, &'a RawValue);
-
-/// The columns of a row in their order; of two with one name the last counts.
-struct Columns<'a>(Vec<Column<'a>>);
-
-impl<'de> Deserialize<'de> for Columns<'de> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(ColumnsVisitor)
-    }
-}
-
-/// A name that is borrowed unless it holds an escape.
-#[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-struct ColumnsVisitor;
-
-impl<'de> Visitor<'de> for ColumnsVisitor {
-    type Value = Columns<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a row as an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut columns: Vec<Column<'de>> = Vec::new();
-        while let Some((Text(name), value)) = map.next_entry()? {
-            columns.retain(|(other, _)| *other != name);
-            columns.push((name, value));
+impl Batch for Events {
+    fn push(&mut self, event: &Event<'_>) -> Result<(), Refusal> {
+        let before = self.json.len();
+        if before > 0 {
+            self.json.push(b',');
         }
-        Ok(Columns(columns))
+        if let Err(refusal) = encode(&mut self.json, event) {
+            self.json.truncate(before);
+            return Err(refusal);
+        }
+        self.marks.push(Mark { id: event.change.event_id, end: self.json.len() });
+        Ok(())
+    }
+
+    /// Also where one more event of the mean size would not fit: so bodies stay below the limit as long as events are
+    /// alike.
+    fn is_full(&self) -> bool {
+        let bytes = self.body_bytes();
+        let mean = self.json.len().checked_div(self.marks.len()).unwrap_or(0);
+        self.marks.len() >= self.max_events || bytes.saturating_add(mean) > self.max_body_bytes
+    }
+
+    fn len(&self) -> usize {
+        self.marks.len()
+    }
+
+    fn split_off(&mut self, at: usize) -> Self {
+        let mut rest = Self::new(self.max_events, self.max_body_bytes);
+        let keep = at.min(self.marks.len());
+        let end = keep.checked_sub(1).and_then(|last| self.marks.get(last)).map_or(0, |mark| mark.end);
+        // Nothing is kept before the first event; otherwise a comma stands between the two halves.
+        let start = if keep == 0 { 0 } else { end.saturating_add(1).min(self.json.len()) };
+        rest.json = self.json.split_off(start);
+        self.json.truncate(end);
+        rest.marks = self.marks.split_off(keep);
+        for mark in &mut rest.marks {
+            mark.end = mark.end.saturating_sub(start);
+        }
+        rest
+    }
+}
+
+/// The text of an event id, on the stack.
+struct IdText([u8; 36]);
+
+impl IdText {
+    fn of(id: Uuid) -> Self {
+        let mut text = [0; 36];
+        id.as_hyphenated().encode_lower(&mut text);
+        Self(text)
+    }
+}
+
+impl AsRef<str> for IdText {
+    fn as_ref(&self) -> &str {
+        // Always hexadecimal digits and hyphens.
+        std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }

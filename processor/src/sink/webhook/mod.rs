@@ -1,10 +1,9 @@
 //! The webhook sink: signed POSTs of JSON batches, by Standard Webhooks 1.0.0.
 //!
 //! Keeps no position: the receiver stores each event once, by its id, so a batch that is sent again changes nothing.
-//! The wire contract is the crate `webhook-protocol`; here are encoding, the POST and what follows from its answer.
+//! The wire contract is the crate `webhook-protocol`; here are the batch, the POST and what follows from its answer.
 
 mod answer;
-mod batch;
 mod client;
 mod config;
 mod encode;
@@ -15,9 +14,9 @@ mod tests;
 
 use super::{Batch, Class, Sink, SinkError, Write, Written};
 use crate::position::{Held, LogId, Partition};
-pub use batch::Events;
 use client::Client;
 pub use config::{Settings, SettingsError};
+pub use encode::Events;
 use error::{Outcome, answered, classify};
 pub use target::{PrivateTarget, Target, TargetError};
 

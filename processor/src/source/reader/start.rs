@@ -120,7 +120,8 @@ impl Reader {
         let why = format!(
             "lost {}: kafka no longer has these records; no record is jumped over by itself. To go on without them stop \
              every instance and reset the group: kafka-consumer-groups --bootstrap-server HOST:PORT --group {} --topic {}:{} --reset-offsets \
-             {to} --execute (for a redis window also delete its keys, so that it is counted anew)",
+             {to} --execute (for a redis window also delete its keys, so that it is counted anew; for files also move those of \
+             the partition away, with the manifest)",
             stretches.join(", "),
             self.reading.group,
             self.reading.topic,

@@ -1,7 +1,7 @@
 //! Columns that are named like a computed field.
 
 use super::super::super::Event;
-use super::super::encode::encode;
+use super::super::super::event::encode;
 use super::message;
 use crate::decode::row::{COMPUTED_FIELDS, EngagementRow};
 use crate::decode::{Decoded, Op, decode};

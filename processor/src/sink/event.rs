@@ -1,0 +1,135 @@
+//! From a change to the JSON of one event, the same for every sink that sends whole events. The row's own text is
+//! spliced in as it came: it has been read once and is not parsed again.
+
+use super::{Event, Refusal};
+use crate::decode::row::{COMPUTED_FIELDS, EngagementRow};
+use crate::transform::Engagement;
+use serde::Deserialize;
+use serde::de::{MapAccess, Visitor};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::fmt::{self, Display};
+use std::io::{self, Write};
+use webhook_protocol::{fields, format_instant};
+
+/// Appends the JSON of `event` to `out`. What was written is undefined after an error.
+///
+/// # Errors
+/// The event can't be delivered by its own values.
+pub(super) fn encode(out: &mut Vec<u8>, event: &Event<'_>) -> Result<(), Refusal> {
+    let refuse = |reason: String| Refusal { reason };
+    let row = event.change.row().ok_or_else(|| refuse("the change holds no row".to_owned()))?;
+    if let Some(duration_ms) = row.duration_ms.filter(|ms| *ms < 0) {
+        return Err(refuse(format!("the duration is negative (`duration_ms` is {duration_ms})")));
+    }
+    write_event(out, event, row).map_err(|error| refuse(format!("the row can't be written as JSON: {error}")))
+}
+
+fn write_event(out: &mut Vec<u8>, event: &Event<'_>, row: &EngagementRow<'_>) -> io::Result<()> {
+    let change = event.change;
+    write!(
+        out,
+        r#"{{"{}":"{}","{}":"{}""#,
+        fields::EVENT_ID,
+        change.event_id.as_hyphenated(),
+        fields::OP,
+        change.op.letter()
+    )?;
+    write_columns(out, row)?;
+    let content = event.content;
+    let length_seconds = content.and_then(|content| content.length_seconds);
+    let engagement = Engagement::of(row.duration_ms, length_seconds);
+    write!(out, r#","{}":"#, fields::CONTENT_TYPE)?;
+    serde_json::to_writer(&mut *out, &content.map(|content| &content.content_type))?;
+    write!(out, r#","{}":"#, fields::CONTENT_TITLE)?;
+    serde_json::to_writer(&mut *out, &content.map(|content| &content.title))?;
+    number(out, fields::LENGTH_SECONDS, length_seconds)?;
+    number(out, fields::CONTENT_VERSION, content.and_then(|content| content.version))?;
+    number(out, fields::ENGAGEMENT_SECONDS, engagement.seconds)?;
+    number(out, fields::ENGAGEMENT_PCT, engagement.pct)?;
+    let committed_at = format_instant(change.source.committed_us);
+    write!(out, r#","{}":"{committed_at}"}}"#, fields::COMMITTED_AT)
+}
+
+/// `,"name":value`, where the value's text is a JSON number.
+fn number(out: &mut Vec<u8>, name: &str, value: Option<impl Display>) -> io::Result<()> {
+    match value {
+        Some(value) => write!(out, r#","{name}":{value}"#),
+        None => write!(out, r#","{name}":null"#),
+    }
+}
+
+/// The columns of a row, each preceded by a comma.
+fn write_columns(out: &mut Vec<u8>, row: &EngagementRow<'_>) -> io::Result<()> {
+    if row.clashes {
+        return write_renamed(out, row.json);
+    }
+    let columns = inside(row.json).ok_or(io::Error::new(io::ErrorKind::InvalidData, "it is no object"))?;
+    if columns.is_empty() {
+        return Ok(());
+    }
+    out.push(b',');
+    out.write_all(columns.as_bytes())
+}
+
+/// What stands between the braces of an object.
+fn inside(object: &str) -> Option<&str> {
+    Some(object.trim_ascii().strip_prefix('{')?.strip_suffix('}')?.trim_ascii())
+}
+
+/// The rare row with a column that is named like a computed field: that column travels as `row_<name>`.
+fn write_renamed(out: &mut Vec<u8>, row: &str) -> io::Result<()> {
+    let Columns(columns) = serde_json::from_str(row)?;
+    for (name, value) in &columns {
+        out.push(b',');
+        serde_json::to_writer(&mut *out, &free_name(name, &columns))?;
+        write!(out, ":{}", value.get())?;
+    }
+    Ok(())
+}
+
+/// The name under which a column travels: its own, or with `row_` before it, once more where that is taken as well.
+fn free_name<'a>(name: &'a str, columns: &[Column<'_>]) -> Cow<'a, str> {
+    let mut free = Cow::Borrowed(name);
+    while COMPUTED_FIELDS.contains(&&*free)
+        || (free != name && columns.iter().any(|(other, _)| *other == free))
+    {
+        free = Cow::Owned(format!("row_{free}"));
+    }
+    free
+}
+
+/// A column's name and its value as it is written.
+type Column<'a> = (Cow<'a, str>, &'a RawValue);
+
+/// The columns of a row in their order; of two with one name the last counts.
+struct Columns<'a>(Vec<Column<'a>>);
+
+impl<'de> Deserialize<'de> for Columns<'de> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ColumnsVisitor)
+    }
+}
+
+/// A name that is borrowed unless it holds an escape.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+struct ColumnsVisitor;
+
+impl<'de> Visitor<'de> for ColumnsVisitor {
+    type Value = Columns<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a row as an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut columns: Vec<Column<'de>> = Vec::new();
+        while let Some((Text(name), value)) = map.next_entry()? {
+            columns.retain(|(other, _)| *other != name);
+            columns.push((name, value));
+        }
+        Ok(Columns(columns))
+    }
+}
