@@ -56,9 +56,11 @@ pub struct Plan {
     pub secret: String,
     /// How long a batch waits for the feed of contents.
     pub fence_timeout: &'static str,
+    /// Where a further sink, `files`, writes to; no such sink where there is none.
+    pub files: Option<PathBuf>,
 }
 
-/// The sinks of a plan, as they are named in configuration, groups and metrics.
+/// The sinks of every plan, as they are named in configuration, groups and metrics.
 pub const SINKS: [&str; 2] = ["redis", "webhook"];
 
 impl Plan {
@@ -73,6 +75,7 @@ impl Plan {
             webhook_url: format!("http://{receiver}/webhook"),
             secret: stack.get("WEBHOOK_SECRET")?.to_owned(),
             fence_timeout: "20ms",
+            files: None,
         })
     }
 
@@ -95,6 +98,10 @@ impl Plan {
                 format!("          - {{key: \"{key}\", length: {length}, by: {}}}", by.as_str())
             })
             .collect();
+        let files = |folder: &PathBuf| {
+            let (workers, folder) = (self.workers, folder.display());
+            format!("      files: {{type: file, workers: {workers}, path: \"{folder}\", max_file: 1MiB}}\n")
+        };
         Ok(format!(
             "kafka:
   brokers: {brokers}
@@ -125,7 +132,7 @@ pipelines:
         url: {webhook_url}
         secrets: [\"{secret}\"]
         allow_private_targets: true
-",
+{files}",
             brokers = stack.get("KAFKA_BROKERS")?,
             pipeline = self.pipeline,
             topic = self.topic,
@@ -135,6 +142,7 @@ pipelines:
             webhook_url = self.webhook_url,
             secret = self.secret,
             fence_timeout = self.fence_timeout,
+            files = self.files.as_ref().map(files).unwrap_or_default(),
         ))
     }
 

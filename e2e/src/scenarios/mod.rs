@@ -5,6 +5,7 @@ mod batching;
 mod config_errors;
 mod dashboard;
 mod everything_killed;
+mod files;
 mod flushed;
 mod generated;
 mod graceful_stop;
@@ -71,6 +72,7 @@ const ON_BENCHES: &[Scenario<Bench>] = scenarios![
     "two-instances" => two_instances::run,
     "kill-processor" => kills::processor,
     "kill-redis" => kills::redis,
+    "files" => files::run,
     "kill-receiver" => everything_killed::receiver,
     "kill-postgres" => everything_killed::postgres,
     "kill-kafka" => everything_killed::kafka,
