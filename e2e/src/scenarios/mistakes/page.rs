@@ -6,9 +6,9 @@ use std::fmt::Write;
 const HEAD: &str = "\
 # Mistakes, and what is said of them
 
-What one does wrong in the first hours, what the answer says (shortened: `…` stands for the rest), and what to do. Each is
-really made by the end-to-end test `mistakes`, which also holds this page against its table: none may be answered by a panic,
-a hang or silence, and none of the answers holds a secret.
+What one does wrong in the first hours, what the answer says (shortened: `…` stands for the rest), and what to do. The
+end-to-end test `mistakes` really makes each of them, and fails where one is answered by a panic, a hang or silence, by other
+words than these, or with a secret. This page is written from its table.
 ";
 
 /// The page.

@@ -262,6 +262,14 @@ pub const TOOLS: &[Mistake] = &[
         "start it first",
     ),
     ends(
+        "the receiver is asked before anything was started",
+        &["{stack}", "--state", "{folder}/no-stack", "events", "limit=1"],
+        &[],
+        1,
+        &["webhook-sink does not run, so it can't be asked", "./quick_start.sh"],
+        "start it first",
+    ),
+    ends(
         "a Kafka tool before anything was started",
         &["{stack}", "--state", "{folder}/no-stack", "kafka", "topics", "--list"],
         &[],

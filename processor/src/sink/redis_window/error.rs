@@ -35,6 +35,9 @@ const DISK: Verdict =
 const NO_REDIS: Verdict = pause("check the address: what answers there does not speak like Redis");
 const UNKNOWN: Verdict =
     pause("Redis refuses the command for a reason that is not known here: see its message");
+const DATABASE: Verdict = pause(
+    "the number at the end of Redis' URL is its database: 0 to 15, unless its `databases` is set otherwise",
+);
 const URL: Verdict = pause("check the URL of Redis");
 
 /// Makes the sink's error of one of the client. What was sent may have been done or not, unless Redis refused it.
@@ -107,7 +110,7 @@ fn by_text(text: &str) -> Verdict {
         return RIGHTS;
     }
     if has("DB index is out of range") || has("invalid DB index") {
-        return URL;
+        return DATABASE;
     }
     let code = ["WRONGTYPE", "OOM", "MISCONF"].into_iter().find(|code| has(code));
     code.and_then(by_code).unwrap_or(UNKNOWN)
