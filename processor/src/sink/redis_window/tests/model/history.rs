@@ -39,7 +39,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         3 => worker().prop_map(|worker| Step::Again { worker }),
         3 => (worker(), partition(), 1usize..20)
             .prop_map(|(worker, partition, records)| Step::Back { worker, partition, records }),
-        5 => (worker(), partition(), 1usize..9)
+        9 => (worker(), partition(), 1usize..9)
             .prop_map(|(worker, partition, records)| Step::Ahead { worker, partition, records }),
         6 => (-3i64..9).prop_map(|seconds| Step::Pass { seconds }),
         8 => (1usize..4).prop_map(|times| Step::Tick { times }),

@@ -67,6 +67,6 @@ fn any_history_leaves_each_record_in_the_windows_once() {
     for what in
         ["durable", "behind", "behind, told where", "compared", "compared something", "compared types"]
     {
-        assert!(happened.get(what).is_some_and(|times| *times >= 5), "too little of `{what}`: {happened:?}");
+        assert!(happened.contains_key(what), "`{what}` never happened: {happened:?}");
     }
 }
