@@ -253,7 +253,12 @@ logs=$(mktemp -d .state/test-logs.XXXXXX)
 logs=$ROOT/$logs
 
 if [[ -n $attach ]]; then
+    wants_scenarios || die "--attach runs scenarios alone: ${only[*]} is none" "leave --attach or --only out"
     [[ -r .state/default/env ]] || die "there is nothing to attach to" "start it: ./quick_start.sh"
+    # Where containers run it, nothing that builds had to be here.
+    for tool in gcc g++ make; do
+        command -v "$tool" >/dev/null || die "the tests are built here, and there is no $tool" "apt-get install gcc g++ make"
+    done
     need_rust yes
     step build cargo build --release --workspace --bins # the same artefacts as those of quick_start.sh
     scenarios "$ROOT/.state/default" --attach
