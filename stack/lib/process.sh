@@ -6,7 +6,8 @@
 
 POLL_SECONDS=0.03
 
-BOOT_ID=$(</proc/sys/kernel/random/boot_id)
+# Elsewhere than on Linux only containers run, which are none of these processes.
+BOOT_ID=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null) || BOOT_ID=none
 
 # stat_of PID: sets STAT_STATE and STAT_START (clock ticks since boot); fails where there is no such process.
 stat_of() {

@@ -21,6 +21,12 @@ docker_problem() {
     timeout 20 docker compose version >/dev/null 2>&1 || echo "docker has no compose plugin (2.20 or later)"
 }
 
+# has_containers: this checkout has some, also where plain `docker compose` made them
+has_containers() {
+    command -v docker >/dev/null &&
+        [[ -n $(timeout 20 docker container ls -aq --filter "label=com.docker.compose.project.working_dir=$ROOT" 2>/dev/null) ]]
+}
+
 # choose_way STATE WISH VERB: prints docker or native. WISH is docker, native or nothing.
 choose_way() {
     local has wish=$2 problem
@@ -31,8 +37,10 @@ choose_way() {
     fi
     if [[ -n $has ]]; then
         printf '%s' "$has"
-    elif [[ $wish == native || (-z $wish && $3 != start) ]]; then
+    elif [[ $wish == native ]]; then
         printf native
+    elif [[ -z $wish && $3 != start ]]; then
+        if has_containers; then printf docker; else printf native; fi
     else
         problem=$(docker_problem)
         if [[ -z $problem ]]; then
@@ -40,6 +48,7 @@ choose_way() {
         elif [[ $wish == docker ]]; then
             die "$problem" "start the engine, or leave --docker out: the stack runs natively, too"
         else
+            if command -v docker >/dev/null; then say "$problem: no containers, but ordinary processes"; fi
             printf native
         fi
     fi
