@@ -16,6 +16,7 @@ load() {
     local line key value
     [[ -r $1 ]] || return 0
     while IFS= read -r line || [[ -n $line ]]; do
+        line=${line%$'\r'}
         [[ $line =~ ^[[:space:]]*([A-Za-z_][A-Za-z0-9_]*)=(.*)$ ]] || continue
         key=${BASH_REMATCH[1]} value=${BASH_REMATCH[2]}
         if [[ $value =~ ^\"(.*)\"$ || $value =~ ^\'(.*)\'$ ]]; then value=${BASH_REMATCH[1]}; fi

@@ -52,6 +52,7 @@ use_state() {
     KAFKA_LISTENERS=PLAINTEXT://$HOST:$KAFKA_PORT
     KAFKA_ADVERTISED=$KAFKA_LISTENERS
     CONNECT_ADVERTISED=$HOST
+    RECEIVER_URL='' # another than ours, where the secrets file says so
 }
 
 # ports_of PART: every port the part listens on, the one users meet first.
@@ -83,11 +84,12 @@ open_state() {
 }
 
 # with_lock NAME COMMAND…: one at a time per state folder. Runs in a subshell; what COMMAND spawns does not inherit the lock.
+# macOS has no flock: there nothing but the secrets is made under a lock, once.
 with_lock() {
     local lock=$RUN/$1.lock
     shift
     (
-        flock 9
+        if command -v flock >/dev/null; then flock 9; fi
         "$@"
     ) 9>"$lock"
 }
@@ -102,7 +104,7 @@ make_secrets() {
     fi
     while IFS= read -r line; do
         key=${line%%=*}
-        if [[ ! $line =~ ^[A-Z_]+=$ ]] || grep -qE "^$key=." "$SECRETS"; then continue; fi
+        if [[ ! $line =~ ^[A-Z_]+=$ ]] || grep -qE "^$key=[^[:space:]]" "$SECRETS"; then continue; fi
         case $key in
         WEBHOOK_SECRET) value=whsec_$(head -c 32 /dev/urandom | base64 -w0) ;;
         *) value=$(random_word) ;;
@@ -123,12 +125,14 @@ make_secrets() {
 read_secrets() {
     local line key value
     [[ -r $SECRETS ]] || die "cannot read $SECRETS"
-    while IFS= read -r line; do
+    while IFS= read -r line || [[ -n $line ]]; do
+        line=${line%$'\r'}
         [[ $line =~ ^[[:space:]]*([A-Z][A-Z0-9_]*)=(.*)$ ]] || continue
         key=${BASH_REMATCH[1]} value=${BASH_REMATCH[2]}
         if [[ $value =~ ^\"(.*)\"$ || $value =~ ^\'(.*)\'$ ]]; then value=${BASH_REMATCH[1]}; fi
         case $key in
         POSTGRES_PASSWORD | CDC_PASSWORD | PROCESSOR_PASSWORD | WEBHOOK_SECRET) printf -v "$key" '%s' "$value" ;;
+        WEBHOOK_URL) RECEIVER_URL=$value ;;
         esac
     done <"$SECRETS"
 }
@@ -157,7 +161,7 @@ REDIS_URL=redis://$HOST:$REDIS_PORT
 KAFKA_BROKERS=$KAFKA_BROKERS
 CONNECT_URL=$CONNECT_URL
 WEBHOOK_LISTEN=$HOST:$WEBHOOK_PORT
-WEBHOOK_URL=http://$HOST:$WEBHOOK_PORT/webhook
+WEBHOOK_URL=${RECEIVER_URL:-http://$HOST:$WEBHOOK_PORT/webhook}
 WEBHOOK_STORE=$STATE/webhook-sink/events.db
 WEBHOOK_SECRET=$WEBHOOK_SECRET
 ADMIN_LISTEN=$HOST:$ADMIN_PORT
