@@ -19,6 +19,8 @@ pub struct EngagementRow<'a> {
     pub content_id: Option<Uuid>,
     /// When it happened, by the row's own account.
     pub event_ts: Option<Timestamp>,
+    /// Whether there is a column `event_ts` at all, be it null.
+    pub has_event_ts: bool,
     /// How long, in milliseconds; below zero is nonsense that a table may hold all the same.
     pub duration_ms: Option<i64>,
     /// What it happened on, by the row's own account: a JSON value, see [`EngagementRow::device`].
@@ -57,8 +59,8 @@ struct Columns<'a> {
     id: i64,
     #[serde(borrow, default)]
     content_id: Option<Text<'a>>,
-    #[serde(borrow, default)]
-    event_ts: Option<Text<'a>>,
+    #[serde(borrow, default, deserialize_with = "also_null")]
+    event_ts: Option<Option<Text<'a>>>,
     #[serde(default)]
     duration_ms: Option<i64>,
     #[serde(borrow, default)]
@@ -87,6 +89,11 @@ struct Columns<'a> {
 
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// A column that is there and null is told from one that is not there.
+fn also_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Text<'de>>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
 
 /// Whether a column is there, whatever its value: a null, which an `Option` takes for absence, counts as well.
 #[derive(Default)]
@@ -139,6 +146,7 @@ pub fn engagement_row(image: &RawValue) -> Result<EngagementRow<'_>, DecodeError
     let event_ts = columns
         .event_ts
         .as_ref()
+        .and_then(Option::as_ref)
         .map(|Text(text)| Timestamp::parse(text).ok_or_else(|| wrong("event_ts", text, "timestamp")))
         .transpose()?;
     Ok(EngagementRow {
@@ -146,6 +154,7 @@ pub fn engagement_row(image: &RawValue) -> Result<EngagementRow<'_>, DecodeError
         id: columns.id,
         content_id,
         event_ts,
+        has_event_ts: columns.event_ts.is_some(),
         duration_ms: columns.duration_ms,
         clashes: columns.clashes(),
         device: columns.device,

@@ -225,3 +225,11 @@ fn one_time_is_one_event_however_it_is_written() {
     assert_eq!(id_at("2026-11-21T03:00:00Z"), id_at("2026-11-21T05:30:00.000000+02:30"));
     assert_ne!(id_at("infinity"), id_at("-infinity"));
 }
+
+#[test]
+fn a_column_that_is_null_is_not_one_that_is_missing() {
+    for (row, has) in [(r#"{"id":1}"#, false), (r#"{"id":1,"event_ts":null}"#, true)] {
+        let row = super::row::engagement_row(serde_json::from_str(row).expect("JSON")).expect("a row");
+        assert_eq!((row.has_event_ts, row.event_ts.is_some()), (has, false));
+    }
+}

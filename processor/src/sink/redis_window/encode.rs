@@ -114,8 +114,14 @@ fn sum<'a>(entries: impl Iterator<Item = &'a Entry>) -> Cells {
     cells
 }
 
-/// A duration that the column of the contract can't hold makes an event that is set aside and seen, not miscounted.
+/// A duration that the column of the contract can't hold, and a table without times, make an event that is set aside and
+/// seen, not one that is miscounted or in no window.
 fn check(row: Option<&EngagementRow<'_>>) -> Result<(), Refusal> {
+    if row.is_some_and(|row| !row.has_event_ts) {
+        let reason =
+            "the row has no column `event_ts`, so it is in no window: make the table as init.sql does";
+        return Err(Refusal { reason: reason.to_owned() });
+    }
     match row.and_then(|row| row.duration_ms) {
         Some(ms) if ms > MAX_DURATION_MS => Err(Refusal {
             reason: format!("column `duration_ms`: {ms} is more than an int holds ({MAX_DURATION_MS})"),

@@ -101,6 +101,7 @@ impl Image {
             id: 1,
             content_id: self.content.map(Uuid::from_u128),
             event_ts: self.ts,
+            has_event_ts: true,
             duration_ms: self.ms,
             device: self.device.map(|json| serde_json::from_str(json).expect("JSON")),
             clashes: false,

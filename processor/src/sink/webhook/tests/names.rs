@@ -101,6 +101,7 @@ fn a_table_without_columns_to_show_makes_an_event_all_the_same() {
             id: 1,
             content_id: None,
             event_ts: None,
+            has_event_ts: true,
             duration_ms: None,
             device: None,
             clashes: false,
