@@ -5,6 +5,7 @@
 
 use super::snapshot::Snapshot;
 use crate::metrics::CONTENT_LOOKUPS;
+use crate::postgres::explain;
 use crate::transform::{Content, shown};
 use metrics::counter;
 use moka::future::Cache;
@@ -41,7 +42,7 @@ pub struct Answer {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LookupError {
     /// No connection, or the query failed.
-    #[error("postgres can't be asked for a content: {}; {}", with_causes(.0), remedy(.0))]
+    #[error("postgres can't be asked for a content: {}; {}", explain(.0), remedy(.0))]
     Postgres(Arc<tokio_postgres::Error>),
     /// It took too long.
     #[error(
@@ -60,17 +61,6 @@ pub enum LookupError {
     /// The process is coming to its end.
     #[error("stopping")]
     Stopping,
-}
-
-/// The error and its causes on one line: by itself it says no more than "db error".
-fn with_causes(error: &tokio_postgres::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// What a person can do about an error of Postgres.

@@ -7,7 +7,7 @@ mod changes;
 mod victim;
 
 use crate::harness::bench::COMPLETE;
-use crate::harness::config::By;
+use crate::harness::config::{By, Window};
 use crate::harness::process::Process;
 use crate::harness::wait::{self, Look, seen_if};
 use crate::harness::{Bench, Measured, Plan, Processor, Receiver, check, effects};
@@ -98,7 +98,10 @@ struct Moment {
 async fn run(bench: &Bench, order: &[Victim]) -> Result<Measured> {
     let changes = Changes::watch(bench).await?;
     let receiver = bench.receiver().await?;
-    let plan = bench.plan(&receiver)?;
+    let mut plan = bench.plan(&receiver)?;
+    for (by, name) in [(By::ContentType, "types"), (By::Device, "devices")] {
+        plan.windows.push(Window { key: format!("{}:1h:{name}", plan.pipeline), length: "1h", by });
+    }
     let processor = bench.processor(&plan).await?;
     let mut scene = Scene { bench, plan, receiver, processor, changes };
     let mut generator = bench.deltafan("generate", &LOAD).start()?;
@@ -217,7 +220,7 @@ impl Scene<'_> {
         let status = generator.terminate(STOP).await?;
         ensure!(status.success(), "deltafan generate ended with {status}");
         ensure!(self.processor.process.runs(), "the processor has ended");
-        let (bench, key) = (self.bench, self.plan.key()?);
+        let bench = self.bench;
         let happened = self.changes.all().await?;
         let expected = i64::try_from(happened.len())?;
         let kinds = |op: &str| happened.iter().filter(|change| change.op == op).count();
@@ -225,18 +228,25 @@ impl Scene<'_> {
             check::at_least(format!("changes of kind {op}"), i64::try_from(kinds(op))?, 1)?;
         }
         bench.receiver_holds(&self.receiver, expected).await?;
-        effects::board_equals_sql(&bench.db, &bench.redis, (key, By::Content), "1 hour", COMPLETE).await?;
+        for Window { key, by, .. } in &self.plan.windows {
+            effects::board_equals_sql(&bench.db, &bench.redis, (key, *by), "1 hour", COMPLETE).await?;
+        }
         bench.no_lag(&self.plan).await?;
-        // Again, now that nothing can come any more: an effect too many may have come last.
-        let by_sql = effects::board_by_sql(&bench.db, "1 hour", By::Content).await?;
-        let actual = bench.redis.board(key).await?;
-        check::no_differences("Redis and SQL", &effects::board_differences(&actual, &by_sql))?;
+        let mut members = Vec::new();
+        for Window { key, by, .. } in &self.plan.windows {
+            // Again, now that nothing can come any more: an effect too many may have come last.
+            let by_sql = effects::board_by_sql(&bench.db, "1 hour", *by).await?;
+            let actual = bench.redis.board(key).await?;
+            check::no_differences(&format!("{key} and SQL"), &effects::board_differences(&actual, &by_sql))?;
+            check::at_least(format!("members of {key}"), i64::try_from(actual.len())?, 2)?;
+            members.push(format!("{} by {}", actual.len(), by.as_str()));
+        }
         changes::compare(happened, self.receiver.remote.events().await?)?;
         let stats = self.receiver.remote.stats().await?;
         check::equal("events at the receiver", stats.total_events, expected)?;
         measured.add(format!(
-            "{expected} changes once at the receiver, {} contents in Redis to the ms, {} repeats refused",
-            actual.len(),
+            "{expected} changes once at the receiver, {} in Redis to the ms, {} repeats refused",
+            members.join(", "),
             stats.duplicates
         ));
         Ok(measured)
