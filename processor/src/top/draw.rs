@@ -38,7 +38,16 @@ pub(super) fn lines(view: &View, width: usize, height: usize) -> Vec<Line> {
         let more = "… more leaderboards than fit: make the terminal higher, or name some with --board KEY";
         lines.push((Style::Dim, more.to_owned()));
     }
-    lines.into_iter().map(|(style, line)| (style, cut(line.trim_end(), width))).collect()
+    lines.truncate(height);
+    lines.into_iter().map(|(style, line)| (style, cut(clean(&line).trim_end(), width))).collect()
+}
+
+/// The same below a line that says how to leave.
+pub(super) fn framed(view: &View, width: usize, height: usize) -> Vec<Line> {
+    let mut framed = vec![(Style::Dim, "deltafan top · q quits".to_owned())];
+    framed.extend(lines(view, width, height.saturating_sub(1)));
+    framed.truncate(height);
+    framed.into_iter().map(|(style, line)| (style, cut(&line, width))).collect()
 }
 
 fn of_board(board: &BoardView, is_live: bool, width: usize, most: usize) -> Vec<Line> {

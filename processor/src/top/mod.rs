@@ -203,9 +203,7 @@ impl Top<'_> {
 
 fn draw(view: &View, is_coloured: bool) -> io::Result<()> {
     let (columns, height) = Screen::size();
-    let mut lines = vec![(draw::Style::Dim, "deltafan top · q quits".to_owned())];
-    lines.extend(draw::lines(view, columns, height.saturating_sub(1)));
-    Screen::draw(&lines, is_coloured)
+    Screen::draw(&draw::framed(view, columns, height), is_coloured)
 }
 
 fn ticks() -> tokio::time::Interval {

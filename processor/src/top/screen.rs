@@ -72,19 +72,24 @@ impl Screen {
 
     pub(super) fn draw(lines: &[Line], is_coloured: bool) -> io::Result<()> {
         let mut out = io::BufWriter::new(io::stdout());
-        queue!(out, BeginSynchronizedUpdate)?;
-        for (row, (style, line)) in (0..).zip(lines) {
-            queue!(out, MoveTo(0, row))?;
-            styled(&mut out, *style, line, is_coloured)?;
-            queue!(out, Clear(ClearType::UntilNewLine))?;
-        }
-        let end = u16::try_from(lines.len()).unwrap_or(u16::MAX);
-        if usize::from(end) < Self::size().1 {
-            queue!(out, MoveTo(0, end), Clear(ClearType::FromCursorDown))?;
-        }
-        queue!(out, EndSynchronizedUpdate)?;
+        put(&mut out, lines, is_coloured, Self::size().1)?;
         out.flush()
     }
+}
+
+/// Writes the lines over what stands on a terminal of so many.
+pub(super) fn put(out: &mut impl Write, lines: &[Line], is_coloured: bool, height: usize) -> io::Result<()> {
+    queue!(out, BeginSynchronizedUpdate)?;
+    for (row, (style, line)) in (0..).zip(lines) {
+        // Cleared before: behind a full line the cursor still stands on its last character, which would go.
+        queue!(out, MoveTo(0, row), Clear(ClearType::UntilNewLine))?;
+        styled(out, *style, line, is_coloured)?;
+    }
+    let end = u16::try_from(lines.len()).unwrap_or(u16::MAX);
+    if usize::from(end) < height {
+        queue!(out, MoveTo(0, end), Clear(ClearType::FromCursorDown))?;
+    }
+    queue!(out, EndSynchronizedUpdate)
 }
 
 impl Drop for Screen {

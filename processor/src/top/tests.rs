@@ -3,6 +3,7 @@
 use super::boards::{self, Board};
 use super::draw::{self, Style};
 use super::read::Away;
+use super::screen;
 use super::view::{Before, BoardView, State, View};
 use crate::config;
 use proptest::prelude::*;
@@ -109,21 +110,39 @@ fn the_boards_of_the_default_configuration() {
     assert!(unknown.needs_action() && unknown.to_string().contains("engagement:10min"), "{unknown}");
 }
 
+#[test]
+fn a_full_line_keeps_its_last_character() {
+    let lines = [(Style::Plain, "one".to_owned()), (Style::Trouble, "other".to_owned())];
+    for is_coloured in [false, true] {
+        let mut out = Vec::new();
+        screen::put(&mut out, &lines, is_coloured, 24).unwrap();
+        let out = String::from_utf8(out).unwrap();
+        assert_eq!(out.matches("\u{1b}[K").count(), lines.len(), "what stood there before goes: {out:?}");
+        for (at, _) in out.match_indices("\u{1b}[K") {
+            assert!(out[..at].ends_with('H'), "cleared where the cursor was not put: {out:?}");
+        }
+    }
+}
+
 proptest! {
     /// Titles are anybody's text: none makes a line too wide, moves the cursor or turns the writing round.
     #[test]
     fn everything_fits(
         titles in proptest::collection::vec("\\PC{0,80}|[\u{0}-\u{1f}\u{202e}漢🎧é]{0,80}", 0..30),
         width in 0usize..140,
-        height in 1usize..60,
+        height in 0usize..60,
     ) {
         let titles: HashMap<String, String> =
             (0..).map(|i: u32| i.to_string()).zip(titles).collect();
         let members = titles.keys().map(|member| (member.clone(), 1234.5)).collect();
-        let board = Before::default().board("localhost:6379", &board(), Ok(members), |member| titles.get(member).cloned());
-        let lines = draw::lines(&view(vec![board.clone(), board]), width, height);
-        prop_assert!(lines.len() <= height);
-        for (_, line) in lines {
+        let full = Before::default().board("localhost:6379", &board(), Ok(members), |member| titles.get(member).cloned());
+        let cause: String = titles.into_values().collect();
+        let away = Away { cause: cause.clone(), needs_action: false };
+        let away = Before::default().board("localhost:6379", &board(), Err(away), |_| None);
+        let view = View { notes: vec![cause], ..view(vec![full, away]) };
+        let (lines, framed) = (draw::lines(&view, width, height), draw::framed(&view, width, height));
+        prop_assert!(lines.len() <= height && framed.len() <= height);
+        for (_, line) in lines.into_iter().chain(framed) {
             prop_assert!(line.width() <= width, "{} columns of {width}: {line:?}", line.width());
             prop_assert!(!line.contains(|c: char| c.is_control() || c == '\u{202e}'), "{line:?}");
         }

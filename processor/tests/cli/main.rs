@@ -8,6 +8,7 @@
 
 mod generate;
 mod redis_server;
+mod stranger;
 mod top;
 
 use std::process::{Command, Output};

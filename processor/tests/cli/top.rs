@@ -1,6 +1,7 @@
 //! `deltafan top` against a real Redis.
 
 use super::redis_server::Redis;
+use super::stranger::{Does, HTTP, stranger};
 use super::{command, deltafan, err, free_port, out};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -79,6 +80,23 @@ fn what_cannot_be_read_is_told() {
     let unknown = top(&redis.url(), &["--board", "engagement:10m"]);
     assert_eq!(unknown.status.code(), Some(2));
     assert!(err(&unknown).contains("`engagement:10m`") && err(&unknown).contains(KEY), "{}", err(&unknown));
+}
+
+#[test]
+fn what_listens_may_be_no_redis() {
+    for (does, status, cause) in [
+        (HTTP, 2, "what answers there does not speak like Redis"),
+        (Does::HangsUp, 1, "may be no Redis"),
+        (Does::KeepsSilent, 1, "may be no Redis"),
+    ] {
+        let port = stranger(does);
+        let looked = top(&format!("redis://127.0.0.1:{port}"), &["--board", KEY]);
+        let said = err(&looked);
+        assert_eq!(looked.status.code(), Some(status), "{said}");
+        assert!(said.contains(&format!("127.0.0.1:{port}")) && said.contains(cause), "{said}");
+        assert!(said.contains("correct host and port"), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
 }
 
 /// Without `--once` it goes on: while Redis is away too.
