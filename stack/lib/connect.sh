@@ -27,6 +27,7 @@ kafka_connect_stop() { stop_process kafka-connect TERM 20; }
 register_connector() {
     local wanted has drift since
     since=$(now_ms)
+    need_logical_wal
     wanted=$(POSTGRES_HOST=$HOST POSTGRES_DB=$DATABASE render "$ROOT/connect/$CONNECTOR.json" POSTGRES_HOST POSTGRES_PORT POSTGRES_DB |
         jq -S --arg name "$CONNECTOR" '. + {name: $name}') || die "connect/$CONNECTOR.json is not JSON"
     has=$(rest "$CONNECT_URL/connectors/$CONNECTOR/config" 2>/dev/null | jq -S .) || has=''
@@ -44,6 +45,14 @@ register_connector() {
         await_connector
         done_step connector "$since" "$CONNECTOR"
     fi
+}
+
+# need_logical_wal: without it Debezium's task runs, streams nothing, and says so in its log alone
+need_logical_wal() {
+    local level
+    level=$(as_owner -d "$DATABASE" -Atqc 'SHOW wal_level' 2>/dev/null) || return 0 # who asks next says why
+    [[ $level == logical ]] || die "the wal_level of Postgres is '$level', so Debezium can't read its changes" \
+        "ALTER SYSTEM SET wal_level = logical, then restart Postgres"
 }
 
 # put_config JSON. A worker that has just joined answers 409 (rebalancing) for a moment.

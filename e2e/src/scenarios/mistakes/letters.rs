@@ -35,6 +35,12 @@ pub const LETTERS: &[Mistake] = &[
         "set `value.converter` to JsonConverter, as `connect/` does",
     ),
     letter(
+        "the events' table has no column `event_ts`",
+        r#"{"op":"c","before":null,"after":{"id":7,"event_type":"play","duration_ms":8000},"source":{"db":"d","schema":"s","table":"t","lsn":1,"txId":2,"ts_ms":3}}"#,
+        &["the row has no column `event_ts`, so it is in no window", "make the table as init.sql does"],
+        "`ALTER TABLE engagement_events ADD event_ts timestamptz NOT NULL DEFAULT now()`",
+    ),
+    letter(
         "a timestamp column is one of text",
         r#"{"op":"c","before":null,"after":{"id":7,"event_ts":"yesterday"},"source":{"db":"d","schema":"s","table":"t","lsn":1,"txId":2,"ts_ms":3}}"#,
         &["column `event_ts`"],

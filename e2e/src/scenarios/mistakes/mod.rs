@@ -4,6 +4,7 @@
 mod files;
 mod lanes;
 mod letters;
+mod machine;
 #[cfg(test)]
 mod page;
 mod place;
@@ -26,6 +27,7 @@ pub const TABLE: &[(&str, &[Mistake])] = &[
     ("While it runs", lanes::LANES),
     ("In single records", letters::LETTERS),
     ("Beside the processor", tools::TOOLS),
+    ("On the machine", machine::MACHINE),
 ];
 
 /// The least number of mistakes that the table holds.

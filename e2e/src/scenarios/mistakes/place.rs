@@ -46,6 +46,9 @@ impl Place {
         let taken = TcpListener::bind("127.0.0.1:0")?;
         let mut values = of_the_stack(bench)?;
         values.insert("taken", taken.local_addr()?.to_string());
+        let free = bench.stack.free_address()?;
+        let (_, port) = free.rsplit_once(':').context("an address without a port")?;
+        values.insert("free-port", port.to_owned());
         values.insert("closed", CLOSED.to_owned());
         values.insert("receiver", receiver.address.clone());
         values.insert("http", servers::http(receiver.address.clone()).await?);
