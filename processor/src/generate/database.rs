@@ -20,6 +20,8 @@ use uuid::Uuid;
 const APPLICATION: &str = "deltafan generate";
 /// An answer that takes longer does not come: a batch takes milliseconds.
 const ANSWER: Duration = Duration::from_secs(20);
+/// Who has not greeted by then may not know how to: Postgres takes milliseconds.
+const GREETING: Duration = Duration::from_secs(5);
 /// How long Postgres may be away: a restart with recovery takes seconds.
 const AWAY: Duration = Duration::from_secs(120);
 /// The pauses between attempts grow from the first to the second.
@@ -61,11 +63,15 @@ struct Session {
     delete: Statement,
 }
 
-/// A batch that could not be written.
-pub(super) struct Failed {
-    pub(super) error: GenerateError,
-    /// Whether it may be in all the same: an answer was lost.
-    pub(super) in_doubt: bool,
+/// What has become of a batch, as far as it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Nothing of it is in the table.
+    Absent,
+    /// All of it is.
+    Committed,
+    /// The answer to its commit was lost.
+    InDoubt,
 }
 
 /// What is told of a database that is away.
@@ -86,8 +92,7 @@ impl fmt::Display for Note {
 impl Database {
     /// Connects.
     pub(super) async fn connect(url: &str) -> Result<Self, GenerateError> {
-        let parsed = url.parse::<Config>();
-        let mut config = parsed.map_err(|error| GenerateError::Address(explain(&error)))?;
+        let mut config = parsed(url)?;
         if config.get_application_name().is_none() {
             config.application_name(APPLICATION);
         }
@@ -133,16 +138,18 @@ impl Database {
     }
 
     /// Writes the batch and takes `ids` ids. Goes on trying while Postgres is away, up to a bound, and says so to `tell`.
+    /// `fate`, in the beginning [`Fate::Absent`], is right also where this fails or is dropped.
     pub(super) async fn write(
         &mut self,
         batch: &Batch,
         ids: i32,
+        fate: &mut Fate,
         tell: &mut (dyn FnMut(Note) + Send),
-    ) -> Result<Vec<i64>, Failed> {
+    ) -> Result<Vec<i64>, GenerateError> {
         let [mut pause, longest] = PAUSES;
         let mut away: Option<Instant> = None;
         loop {
-            let trouble = match self.attempt(batch, ids).await {
+            let trouble = match self.attempt(batch, ids, fate).await {
                 Ok(ids) => {
                     if away.is_some() {
                         tell(Note::Back);
@@ -153,32 +160,28 @@ impl Database {
             };
             self.session = None;
             if !trouble.passes() {
-                return Err(self.failed(trouble, away.is_some()));
+                return Err(trouble.into_error(address(&self.config)));
             }
             let since = *away.get_or_insert_with(|| {
                 tell(Note::Away(trouble.to_string()));
                 Instant::now()
             });
             if since.elapsed() > AWAY {
-                return Err(self.failed(trouble, true));
+                return Err(trouble.into_error(address(&self.config)));
             }
             sleep(pause).await;
             pause = (pause * 2).min(longest);
         }
     }
 
-    fn failed(&self, trouble: Trouble, in_doubt: bool) -> Failed {
-        Failed { error: trouble.into_error(address(&self.config)), in_doubt }
-    }
-
-    async fn attempt(&mut self, batch: &Batch, ids: i32) -> Result<Vec<i64>, Trouble> {
+    async fn attempt(&mut self, batch: &Batch, ids: i32, fate: &mut Fate) -> Result<Vec<i64>, Trouble> {
         let work = async {
             let session = match &mut self.session {
                 Some(session) => session,
                 none => none.insert(Session::open(&self.config).await?),
             };
-            if !batch.is_empty() {
-                session.write(batch).await?;
+            if !batch.is_empty() && *fate != Fate::Committed {
+                session.write(batch, fate).await?;
             }
             session.reserve(ids).await
         };
@@ -188,7 +191,9 @@ impl Database {
 
 impl Session {
     async fn open(config: &Config) -> Result<Self, Trouble> {
-        let (client, connection) = config.connect(NoTls).await?;
+        let greeted = timeout(GREETING, config.connect(NoTls)).await;
+        let (client, connection) =
+            greeted.map_err(|_| Trouble::Ungreeted(GREETING))?.map_err(Trouble::of_connect)?;
         // Its end is seen by the next statement.
         tokio::spawn(connection);
         Ok(Self {
@@ -209,13 +214,18 @@ impl Session {
     }
 
     /// All or nothing.
-    async fn write(&mut self, batch: &Batch) -> Result<(), Trouble> {
+    async fn write(&mut self, batch: &Batch, fate: &mut Fate) -> Result<(), Trouble> {
+        let is_first = *fate == Fate::Absent;
         let Batch { inserts, updates, deletes, .. } = batch;
         let transaction = self.client.transaction().await?;
         if !inserts.id.is_empty() {
             let Inserts { id, content, user, kind, late_ms, duration_ms, device } = inserts;
             let columns: Columns<'_> = &[id, content, user, kind, late_ms, duration_ms, device];
-            transaction.execute(&self.insert, columns).await?;
+            let (came, new) = (transaction.execute(&self.insert, columns).await?, count(id.len()));
+            // A row that is there though none of ours can be is somebody else's, and would be updated and deleted as ours.
+            if is_first && came < new {
+                return Err(Trouble::IdsTaken { there: new.saturating_sub(came), new });
+            }
         }
         if !updates.id.is_empty() {
             let Updates { id, content, kind, duration_ms } = updates;
@@ -225,8 +235,29 @@ impl Session {
         if !deletes.is_empty() {
             transaction.execute(&self.delete, &[deletes]).await?;
         }
-        Ok(transaction.commit().await?)
+        *fate = Fate::InDoubt;
+        let committed = transaction.commit().await.map_err(Trouble::from);
+        *fate = match &committed {
+            Ok(()) => Fate::Committed,
+            Err(trouble) if is_first && !trouble.passes() => Fate::Absent,
+            Err(_) => Fate::InDoubt,
+        };
+        committed
     }
+}
+
+fn parsed(url: &str) -> Result<Config, GenerateError> {
+    let config = url.parse::<Config>();
+    let is_split = match &config {
+        // What stands behind the first `@` is the host, also where it is the rest of a password: it must not be told.
+        Ok(config) => address(config).contains('@'),
+        Err(_) => url.matches('@').count() > 1,
+    };
+    if is_split {
+        let what = "it has more than one `@`: write %40 for each of the password";
+        return Err(GenerateError::Address(what.to_owned()));
+    }
+    config.map_err(|error| GenerateError::Address(explain(&error)))
 }
 
 async fn make(client: &Client, wanted: &[Made]) -> Result<Vec<Content>, Trouble> {
@@ -240,6 +271,10 @@ async fn make(client: &Client, wanted: &[Made]) -> Result<Vec<Content>, Trouble>
     let there: Vec<Content> = rows.iter().map(content).collect::<Result<_, _>>()?;
     let there: HashMap<Uuid, Content> = there.into_iter().map(|content| (content.id, content)).collect();
     Ok(id.iter().filter_map(|id| there.get(id).copied()).collect())
+}
+
+fn count(rows: usize) -> u64 {
+    u64::try_from(rows).unwrap_or(u64::MAX)
 }
 
 fn content(row: &Row) -> Result<Content, tokio_postgres::Error> {

@@ -25,7 +25,10 @@ pub enum GenerateError {
         remedy: &'static str,
     },
     /// Postgres can't be reached, or was away for too long.
-    #[error("postgres at {address} can't be reached: {cause}; see whether it runs (./quick_start.sh status)")]
+    #[error(
+        "postgres at {address} can't be reached: {cause}; see whether it runs (./quick_start.sh status), and check host \
+         and port"
+    )]
     Away {
         /// Host and port.
         address: String,
@@ -55,16 +58,47 @@ pub(super) enum Trouble {
     Postgres(#[from] tokio_postgres::Error),
     #[error("no answer within {} s", .0.as_secs())]
     Silent(Duration),
+    #[error("no greeting within {} s: what listens there, if anything does, may be no Postgres", .0.as_secs())]
+    Ungreeted(Duration),
+    #[error("{}: what listens there may be no Postgres", explain(.0))]
+    Stranger(tokio_postgres::Error),
+    #[error("{}", explain(.0))]
+    Unusable(tokio_postgres::Error),
+    #[error("{there} of {new} new rows have ids that rows of the table have already: its sequence is behind")]
+    IdsTaken { there: u64, new: u64 },
     #[error("the column engagement_events.id has no sequence")]
     NoSequence,
 }
 
+/// The kinds of an error that show themselves where something else than Postgres answers. They have no names outside of
+/// their crate, only these texts.
+const STRANGE: [&str; 4] = [
+    "error communicating with the server",
+    "unexpected message from server",
+    "error parsing response from server",
+    "connection closed",
+];
+const UNUSABLE: &str = "invalid configuration";
+
 impl Trouble {
+    /// What an attempt to connect met.
+    pub(super) fn of_connect(error: tokio_postgres::Error) -> Self {
+        let kind = error.to_string();
+        if kind == UNUSABLE {
+            Self::Unusable(error)
+        } else if STRANGE.contains(&kind.as_str()) {
+            Self::Stranger(error)
+        } else {
+            Self::Postgres(error)
+        }
+    }
+
     /// Whether it may pass by itself.
     pub(super) fn passes(&self) -> bool {
         let error = match self {
-            Self::Silent(_) => return true,
-            Self::NoSequence => return false,
+            // A proxy before a Postgres that is starting behaves like a stranger.
+            Self::Silent(_) | Self::Ungreeted(_) | Self::Stranger(_) => return true,
+            Self::NoSequence | Self::Unusable(_) | Self::IdsTaken { .. } => return false,
             Self::Postgres(error) => error,
         };
         let Some(state) = error.code() else { return is_of_the_connection(error) };
@@ -78,13 +112,22 @@ impl Trouble {
         if self.passes() {
             return GenerateError::Away { address, cause: self.to_string() };
         }
+        if let Self::Unusable(error) = &self {
+            return GenerateError::Address(explain(error));
+        }
         let remedy = self.remedy();
         GenerateError::Refused { address, what: self.to_string(), remedy }
     }
 
     fn remedy(&self) -> &'static str {
+        const BEHIND: &str = "set it to the last one: SELECT setval(pg_get_serial_sequence('engagement_events', 'id'), \
+             max(id)) FROM engagement_events";
         const TABLES: &str = "make the tables with init.sql, as ./quick_start.sh does";
-        let Self::Postgres(error) = self else { return TABLES };
+        let error = match self {
+            Self::Postgres(error) => error,
+            Self::IdsTaken { .. } => return BEHIND,
+            _ => return TABLES,
+        };
         if explain(error).contains("TLS") {
             return "TLS is not spoken here: leave `sslmode` out of the address, and reach it over a trusted network";
         }

@@ -27,7 +27,7 @@ pub use self::summary::Summary;
 
 use self::batch::Batch;
 use self::contents::Content;
-use self::database::{Database, Note};
+use self::database::{Database, Fate, Note};
 use self::plan::Plan;
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -128,18 +128,20 @@ impl Run<'_> {
     ) -> Result<Option<Vec<i64>>, GenerateError> {
         let progress = &self.progress;
         let mut tell = |note: Note| progress.say(&note.to_string());
-        let mut writing = std::pin::pin!(database.write(batch, ids, &mut tell));
-        let (written, stopped) = tokio::select! {
-            written = &mut writing => (Some(written), false),
-            () = stop => (timeout(LAST_BATCH, writing).await.ok(), true),
+        let mut fate = Fate::Absent;
+        let (written, stopped) = {
+            let mut writing = std::pin::pin!(database.write(batch, ids, &mut fate, &mut tell));
+            tokio::select! {
+                written = &mut writing => (Some(written), false),
+                () = stop => (timeout(LAST_BATCH, writing).await.ok(), true),
+            }
         };
-        match &written {
-            Some(Ok(_)) => self.summary.add(batch),
-            Some(Err(failed)) if !failed.in_doubt => {}
-            None | Some(Err(_)) => self.summary.unsure(batch),
+        match fate {
+            Fate::Committed => self.summary.add(batch),
+            Fate::InDoubt => self.summary.unsure(batch),
+            Fate::Absent => {}
         }
-        let ids = written.transpose().map_err(|failed| failed.error)?;
-        Ok(ids.filter(|_| !stopped))
+        Ok(written.transpose()?.filter(|_| !stopped))
     }
 }
 

@@ -1,5 +1,6 @@
 //! `deltafan generate` where it can't begin. What it writes is tested where there is a Postgres: in e2e/.
 
+use super::stranger::{Does, HTTP, stranger};
 use super::{deltafan, err, free_port};
 
 /// Exit status, and what was said.
@@ -49,4 +50,41 @@ fn a_database_that_is_away_may_come_back() {
     assert_eq!(status, Some(1), "{said}");
     assert!(said.contains("can't be reached") && said.contains("see whether it runs"), "{said}");
     assert!(!said.contains("hunter2"), "the password is told: {said}");
+}
+
+#[test]
+fn what_listens_may_be_no_postgres() {
+    for does in [HTTP, Does::HangsUp, Does::KeepsSilent, Does::Says(b"SSH-2.0-OpenSSH\r\n")] {
+        let url = format!("postgres://user:hunter2@127.0.0.1:{}/none", stranger(does));
+        let (status, said) = generate(&["--rows", "1"], Some(&url));
+        assert_eq!(status, Some(1), "{said}");
+        assert!(said.contains("may be no Postgres") && said.contains("check host and port"), "{said}");
+        assert!(!said.contains("hunter2"), "the password is told: {said}");
+    }
+}
+
+#[test]
+fn what_an_address_lacks_is_told() {
+    // As Postgres asks for a password.
+    let asking = stranger(Does::Says(b"R\0\0\0\x08\0\0\0\x03"));
+    let without_password = format!("postgres://user@127.0.0.1:{asking}/none");
+    for (url, lacks) in [("", "host"), (&without_password, "password missing")] {
+        let (status, said) = generate(&["--rows", "1"], Some(url));
+        assert_eq!(status, Some(2), "{url:?}: {said}");
+        assert!(said.contains(lacks), "{url:?}: {said}");
+        assert!(said.contains("postgres://user:password@host:port/database"), "{url:?}: {said}");
+    }
+}
+
+/// What stands behind a bare `@` of the password would be taken for the host, and told.
+#[test]
+fn a_password_with_an_at_sign_is_not_told() {
+    for wrong in
+        ["postgres://user:hun@ter2@127.0.0.1:1/none", "postgres://user:hun@x?ter2=1@127.0.0.1:1/none"]
+    {
+        let (status, said) = generate(&["--rows", "1"], Some(wrong));
+        assert_eq!(status, Some(2), "{said}");
+        assert!(said.contains("write %40"), "{said}");
+        assert!(!said.contains("ter2"), "the password is told: {said}");
+    }
 }
