@@ -75,17 +75,17 @@ Changes come as in life: at irregular intervals (Poisson); few contents get most
 --zipf 0 all alike, 1 as he found it, 4 almost only the first); all types and devices occur (ios,
 android, web, tv, smart-speaker, car). Late rows have an event_ts of up to 15 minutes ago.
 
-The same seed and options give the same changes; only times and the rows' numbers differ. With
---contents those of the seed that are not there yet are made. A row that is updated or deleted is
+The same seed, options and contents give the same changes; only times and the rows' numbers differ.
+With --contents those of the seed that are not there yet are made. A row that is updated or deleted is
 one of this run: what others wrote is never touched. Every change of the load is written, also where
 Postgres is too slow for its rate. Where Postgres goes away it waits up to two minutes and writes
-nothing twice. Ctrl-C ends it after the batch in flight; what was committed is told in any case.
+no row twice. Ctrl-C ends it after the batch in flight; what was committed is told in any case.
 
 Examples:
   deltafan generate --rate 20                        until Ctrl-C, over the contents that are there
   deltafan generate --rate 20 --contents 50 --late-share 0.05 --update-share 0.1 --delete-share 0.02
   deltafan generate --rate 10000 --duration 1min     a load
-  deltafan generate --rows 1000 --seed 7 --json      the same 1000 rows each time, a result to parse";
+  deltafan generate --rows 1000 --contents 50 --seed 7 --json   the same 1000 rows, a result to parse";
 
 pub(super) const TOP: &str = "\
 What is shown is what any client reads with ZREVRANGE; the titles come from Postgres. On a terminal it
