@@ -12,7 +12,7 @@ for library in ui environment process state; do
     . "$ROOT/stack/lib/$library.sh"
 done
 FILES=(docker-compose.yml Dockerfile connect/Dockerfile .dockerignore docs/containers.md stack/lib/rust.sh stack/topics
-    stack/packages connect/pom.xml .env.example)
+    stack/packages connect/pom.xml .env.example webhook-sink/src/config.rs)
 
 work=$(mktemp -d)
 trap 'rm -rf -- "$work"' EXIT
@@ -59,6 +59,15 @@ problems_of_secrets() {
     done < <(grep -E '^[A-Z_]+=$' "$1/.env.example")
 }
 
+# What the native receiver takes from the environment or .env reaches that of the container.
+problems_of_settings() {
+    local key
+    service "$1" webhook-sink >"$work/webhook-sink"
+    while read -r key; do
+        expect "webhook-sink does not get $key" -E "^      $key:" <"$work/webhook-sink"
+    done < <(grep -oE 'env = "[A-Z_]+"' "$1/webhook-sink/src/config.rs" | cut -d'"' -f2)
+}
+
 problems_of_versions() {
     local version toolchain image
     toolchain=$(sed -nE 's/^TOOLCHAIN=([0-9.]+).*/\1/p' "$1/stack/lib/rust.sh")
@@ -94,6 +103,7 @@ problems_of_topics() {
 problems() {
     problems_of_services "$1"
     problems_of_secrets "$1"
+    problems_of_settings "$1"
     problems_of_versions "$1"
     problems_of_topics "$1"
 }
@@ -136,6 +146,7 @@ finds "a file system that can be written" docker-compose.yml 's/read_only: true/
 finds "a service without a health check" docker-compose.yml '/^  webhook-sink:/,/^  stream/ s/    healthcheck:/    unchecked:/' 'webhook-sink has no health check'
 # shellcheck disable=SC2016 # no expansion is meant
 finds "a secret that may be empty" docker-compose.yml 's/\$\{CDC_PASSWORD:\?[^}]*\}/${CDC_PASSWORD}/' 'CDC_PASSWORD does not come from .env'
+finds "a setting that does not reach its program" docker-compose.yml 's/^      WEBHOOK_KEEP_IDS:$//' 'webhook-sink does not get WEBHOOK_KEEP_IDS'
 finds "another database" docker-compose.yml 's/POSTGRES_DB: .*/POSTGRES_DB: other/' 'another database'
 finds "another Rust" stack/lib/rust.sh 's/^TOOLCHAIN=[0-9.]+/TOOLCHAIN=1.0.0/' 'another Rust than 1.0.0'
 finds "another base image in a Dockerfile" connect/Dockerfile 's/^ARG DEBIAN_IMAGE=.*/ARG DEBIAN_IMAGE=debian:other/' 'knows no debian:other'
