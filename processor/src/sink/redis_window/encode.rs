@@ -15,6 +15,9 @@ use uuid::Uuid;
 /// How many cells one write changes at most (give or take the last event): Redis is blocked up to 31 ms by 4,000.
 const MAX_CELLS: usize = 1000;
 
+/// A write is full at so many bytes of names: a device is as long as its row says, and each is in memory until it is written.
+const MAX_NAME_BYTES: usize = 1024 * 1024;
+
 /// The largest duration taken, in milliseconds: what a column of type `int` holds. Below it, four million events of one
 /// content still sum up to an integer that a script of Redis counts exactly.
 const MAX_DURATION_MS: i64 = i32::MAX as i64;
@@ -32,6 +35,13 @@ impl Member {
         match self {
             Self::Content(_) => matches!(by, By::Content | By::ContentType),
             Self::Device(_) => by == By::Device,
+        }
+    }
+
+    fn name_bytes(&self) -> usize {
+        match self {
+            Self::Content(_) => 0,
+            Self::Device(name) => name.len(),
         }
     }
 }
@@ -86,13 +96,15 @@ pub struct WindowBatch {
     events: usize,
     /// One by one, for the case that a window has some of them already.
     entries: Vec<Entry>,
+    /// How long their names are, all together.
+    name_bytes: usize,
     /// Summed up, for all other cases.
     cells: Cells,
 }
 
 impl WindowBatch {
     pub(super) fn new(max_records: usize, wanted: Wanted) -> Self {
-        Self { max_records, wanted, events: 0, entries: Vec::new(), cells: Cells::new() }
+        Self { max_records, wanted, events: 0, entries: Vec::new(), name_bytes: 0, cells: Cells::new() }
     }
 
     /// All contributions, by cell.
@@ -112,6 +124,10 @@ fn sum<'a>(entries: impl Iterator<Item = &'a Entry>) -> Cells {
         *cells.entry(entry.cell.clone()).or_default() += entry.ms;
     }
     cells
+}
+
+fn name_bytes(entries: &[Entry]) -> usize {
+    entries.iter().map(|entry| entry.cell.1.name_bytes()).sum()
 }
 
 /// A duration that the column of the contract can't hold, and a table without times, make an event that is set aside and
@@ -142,6 +158,7 @@ impl Batch for WindowBatch {
             for member in members(row, self.wanted) {
                 let (cell, ms) = ((second, member), sign * ms);
                 *self.cells.entry(cell.clone()).or_default() += ms;
+                self.name_bytes += cell.1.name_bytes();
                 let Event { partition, offset, .. } = *event;
                 self.entries.push(Entry { event: self.events, partition, offset, cell, ms });
             }
@@ -151,7 +168,7 @@ impl Batch for WindowBatch {
     }
 
     fn is_full(&self) -> bool {
-        self.events >= self.max_records || self.cells.len() >= MAX_CELLS
+        self.events >= self.max_records || self.cells.len() >= MAX_CELLS || self.name_bytes >= MAX_NAME_BYTES
     }
 
     fn len(&self) -> usize {
@@ -167,11 +184,13 @@ impl Batch for WindowBatch {
         let events = self.events.saturating_sub(at);
         self.events -= events;
         self.cells = sum(self.entries.iter());
+        self.name_bytes = name_bytes(&self.entries);
         Self {
             max_records: self.max_records,
             wanted: self.wanted,
             events,
             cells: sum(entries.iter()),
+            name_bytes: name_bytes(&entries),
             entries,
         }
     }

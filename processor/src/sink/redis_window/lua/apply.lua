@@ -42,6 +42,7 @@ local function main()
         end
         at = last + 1
     end
+    told.along = true
     tell(ARGV, at)
     settle()
     finish()

@@ -4,8 +4,10 @@
 -- A window sums by content, as the others do, so that what an event added is taken back to the millisecond whatever
 -- type its content has meanwhile. A content's whole total is in the sum of one type: the newest that was told.
 
--- The types told in this call, of contents in the order of telling.
-local told = {order = {}, version = {}, type = {}}
+-- The types told in this call, of contents in the order of telling. `along`: by a write, which knows of its contents what
+-- was known when it was made. Something newer may have been told while there was no total to tell it to, so a type that
+-- came first by a write is not taken for the newest before whoever ticks has told it as well.
+local told = {order = {}, version = {}, type = {}, along = false}
 
 -- Takes in a list of content, version, type, … from `first` on.
 local function tell(list, first)
@@ -68,6 +70,7 @@ regroup = function(changed)
             version, was = string.match(entry, '^(%d+):(.*)$')
         end
         local is, newest = was, told.version[content]
+        local confirmed = not told.along and newest and (not was or tonumber(newest) >= tonumber(version))
         if newest and (not was or tonumber(newest) > tonumber(version)) then
             is = told.type[content]
         else
@@ -78,12 +81,16 @@ regroup = function(changed)
         if total == 0 then
             drop[#drop + 1] = content
             forget[#forget + 1] = content
-        elseif newest then
-            set[#set + 1] = content
-            set[#set + 1] = newest .. ':' .. is
-            forget[#forget + 1] = content
-        elseif not was then
-            miss[#miss + 1] = content
+        else
+            if newest then
+                set[#set + 1] = content
+                set[#set + 1] = newest .. ':' .. is
+            end
+            if confirmed then
+                forget[#forget + 1] = content
+            elseif not was then
+                miss[#miss + 1] = content
+            end
         end
     end
     many('HSET', groups, set)

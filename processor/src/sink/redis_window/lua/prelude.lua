@@ -21,14 +21,14 @@
 -- and of a leaderboard by content type, whose cells and totals are those of contents:
 --   {K}:groups              content -> "<version>:<type>", the newest that this window was told; of no type: "<version>:"
 --   {K}:sums                type -> milliseconds, never zero; what the public key shows in place of the totals
---   {K}:untold              contents whose type it was not told yet
+--   {K}:untold              contents whose type it was not told yet, or by a write alone: to be told by whoever ticks
 --
 -- What always holds, before and after every script:
 --   1. A total is the sum of its cells in all the buckets {K}:b:*, whatever the clock says.
 --   2. Cells of seconds after the clock are in {K}:f:*; no record adds to a bucket that has expired.
 --   3. The public key (or the draft, for what was scanned or touched) shows the totals above zero; by content type
 --      the sums, each of which is the sum of the totals of the contents that have the type by {K}:groups.
---   4. By content type, each content with a total is either in {K}:groups or in {K}:untold.
+--   4. By content type, each content with a total is in {K}:groups, or in {K}:untold, or in both.
 -- So expiry and admission can go in pieces of any size: when nothing is due any more, the buckets are just those of
 -- the window, and by 1 the totals are too.
 --

@@ -13,6 +13,13 @@ fn boards(server: &Server, feed: &Arc<Feed>) -> Settings {
     Settings { contents: Arc::clone(feed) as _, ..settings }
 }
 
+/// A feed that knows these contents, as videos.
+pub(super) fn known(contents: &[u128]) -> Feed {
+    let feed = Feed::default();
+    contents.iter().for_each(|content| feed.learn(*content, Some("video")));
+    feed
+}
+
 fn types(shown: &[(String, f64)]) -> Vec<(&str, f64)> {
     shown.iter().map(|(name, score)| (name.as_str(), *score)).collect()
 }
@@ -43,6 +50,21 @@ async fn devices_are_summed_by_name_whatever_the_content() {
     set_clock(&mut redis, 10_601).await;
     drain(&mut ticker).await;
     assert_eq!(shown(&mut redis, BY_DEVICE).await, [], "they leave like any other");
+}
+
+/// Devices are as long as their rows say.
+#[test]
+fn a_write_is_full_at_a_mebibyte_of_names() {
+    let long: &'static str = format!(r#""{}""#, "x".repeat(100_000)).leak();
+    let image = Image { device: Some(long), ..Image::new(1, 10_000, 1) };
+    let mut batch = WindowBatch::new(5000, super::super::encode::Wanted { contents: true, devices: true });
+    for offset in 0..11 {
+        assert!(!batch.is_full(), "at {offset}");
+        push(&mut batch, 0, &Record { offset, before: None, after: Some(image) }).expect("taken");
+    }
+    assert!(batch.is_full());
+    let tail = batch.split_off(1);
+    assert!(!batch.is_full() && !tail.is_full(), "each half by its own names");
 }
 
 #[tokio::test]
@@ -101,6 +123,26 @@ async fn an_older_type_is_passed_over() {
     assert_eq!(types(&shown(&mut redis, BY_TYPE).await), [("podcast", 1.5)]);
     drain(&mut ticker).await;
     assert_eq!(types(&shown(&mut redis, BY_TYPE).await), [("podcast", 1.5)]);
+}
+
+/// A change of type is told while the content has no total, and a write that knew of it not yet comes after: the write of
+/// an instance that is behind and then killed, or one that was on its way meanwhile.
+#[tokio::test]
+async fn an_older_type_that_comes_first_does_not_stay() {
+    let (server, feed, behind) = (Server::start(&[]), Arc::new(Feed::default()), Arc::new(Feed::default()));
+    let mut redis = server.connect().await;
+    let (_, mut ticker) = lane(&boards(&server, &feed), 1000);
+    let (mut sink, _) = lane(&boards(&server, &behind), 1000);
+    set_clock(&mut redis, 10_000).await;
+    sink.positions(&log(), &[0]).await.expect("positions");
+    feed.learn(1, Some("video"));
+    behind.learn(1, Some("video"));
+    feed.learn(1, Some("podcast"));
+    drain(&mut ticker).await;
+    assert_eq!(write(&mut sink, 0, 0, &[insert(0, 1, 10_000, 1000)]).await.expect("written"), DURABLE);
+    assert_eq!(types(&shown(&mut redis, BY_TYPE).await), [("video", 1.0)], "as the write knows it");
+    drain(&mut ticker).await;
+    assert_eq!(types(&shown(&mut redis, BY_TYPE).await), [("podcast", 1.0)]);
 }
 
 /// Redis came back as it was before it was told: it is told again.

@@ -1,6 +1,7 @@
 //! What a window is compared with: its own cells after every step, and the naive model once all that is due is done.
 
 use super::*;
+use std::collections::BTreeSet;
 
 impl World {
     async fn hash<T: std::str::FromStr>(&mut self, key: &str) -> BTreeMap<String, T> {
@@ -60,19 +61,14 @@ impl World {
         }
     }
 
-    /// Each content with a total has a type or lacks one, and the sum of a type is that of its contents' totals. Answers
+    /// Each content with a total has a type, or is one whose type is to be told, and the sum of a type is that of its contents' totals. Answers
     /// the sums.
     async fn check_sums(&mut self, window: usize, totals: &BTreeMap<String, i64>) -> BTreeMap<String, i64> {
         let (key, prefix) = (WINDOWS[window].0, PREFIXES[window]);
         let groups = self.hash::<String>(&format!("{prefix}groups")).await;
-        let untold: Vec<String> = redis::cmd("SMEMBERS")
-            .arg(format!("{prefix}untold"))
-            .query_async(&mut self.redis)
-            .await
-            .expect("a set");
-        let mut known: Vec<&String> = groups.keys().chain(&untold).collect();
-        known.sort();
-        assert_eq!(known, totals.keys().collect::<Vec<_>>(), "contents of {key} with and without a type");
+        let untold = self.untold(window).await;
+        let known: BTreeSet<&String> = groups.keys().chain(&untold).collect();
+        assert_eq!(known, totals.keys().collect(), "contents of {key} with and without a type");
         let mut expected: BTreeMap<String, i64> = BTreeMap::new();
         for (content, group) in &groups {
             let (_, group) = group.split_once(':').expect("version and type");
@@ -82,6 +78,11 @@ impl World {
         let sums = self.hash::<i64>(&format!("{prefix}sums")).await;
         assert_eq!(sums, expected, "the sums of {key}");
         sums
+    }
+
+    async fn untold(&mut self, window: usize) -> BTreeSet<String> {
+        let key = format!("{}untold", PREFIXES[window]);
+        redis::cmd("SMEMBERS").arg(key).query_async(&mut self.redis).await.expect("a set")
     }
 
     /// The totals of contents by the type that each has now.
@@ -124,6 +125,10 @@ impl World {
         assert_eq!(self.hash::<i64>(&format!("{prefix}totals")).await, expected, "{key} at {clock}");
         if by == By::ContentType {
             expected = self.by_type(expected);
+            for content in self.untold(window).await {
+                let id = Uuid::try_parse(&content).expect("a UUID");
+                assert!(self.feed.get(id).is_none(), "the type of {content} was told");
+            }
             self.count(if expected.is_empty() { "compared no types" } else { "compared types" });
         }
         assert_eq!(shown(&mut self.redis, key).await, scores(&expected), "{key} at {clock}");
