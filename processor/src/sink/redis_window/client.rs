@@ -5,9 +5,7 @@ use super::error::{from_redis, paused};
 use super::script::Script;
 use crate::sink::SinkError;
 use redis::aio::MultiplexedConnection;
-use redis::{
-    AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value,
-};
+use redis::{AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, RedisResult, ServerErrorKind, Value};
 
 /// The oldest version whose scripts do all that is needed.
 const OLDEST_MAJOR: u32 = 6;
@@ -28,15 +26,29 @@ impl Client {
         &self.address
     }
 
-    /// Runs a script once for each of `calls`, in one round trip, and gives the answers in that order.
+    /// Runs a script once for each of `calls`, in one round trip, and gives the answers in that order: none where one of
+    /// them is a refusal.
     pub(super) async fn run(&mut self, script: &Script, calls: Vec<Cmd>) -> Result<Vec<Value>, SinkError> {
+        self.run_each(script, calls).await?.into_iter().collect()
+    }
+
+    /// The same, and gives the answers also where some of them are refusals; where all are, it gives the first.
+    pub(super) async fn run_each(
+        &mut self,
+        script: &Script,
+        calls: Vec<Cmd>,
+    ) -> Result<Vec<Result<Value, SinkError>>, SinkError> {
         // Only a connection with which nothing went wrong is kept, also where the caller gives up waiting.
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => self.connect().await?,
         };
-        let answers = run(&mut connection, script, calls).await;
-        let answers = answers.map_err(|error| from_redis("run a script", &self.address, error))?;
+        let told = |error| from_redis("run a script", &self.address, error);
+        let answers = run(&mut connection, script, calls).await.map_err(told)?;
+        let answers: Vec<_> = answers.into_iter().map(|answer| answer.map_err(told)).collect();
+        if answers.iter().all(Result::is_err) {
+            return answers.into_iter().map(|answer| answer.map(Ok)).collect();
+        }
         self.connection = Some(connection);
         Ok(answers)
     }
@@ -102,7 +114,7 @@ async fn run(
     connection: &mut MultiplexedConnection,
     script: &Script,
     calls: Vec<Cmd>,
-) -> Result<Vec<Value>, RedisError> {
+) -> RedisResult<Vec<RedisResult<Value>>> {
     let pipeline = pipeline_of(calls);
     let mut answers = send(&pipeline, connection).await?;
     if answers.iter().any(is_unknown_script) {
@@ -116,7 +128,7 @@ async fn run(
             }
         }
     }
-    answers.into_iter().collect()
+    Ok(answers)
 }
 
 fn pipeline_of(calls: Vec<Cmd>) -> Pipeline {

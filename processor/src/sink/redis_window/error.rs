@@ -22,8 +22,8 @@ const fn pause(remedy: &'static str) -> Verdict {
 
 const CREDENTIALS: Verdict = pause("check user and password in the URL of Redis");
 const RIGHTS: Verdict = pause(
-    "let the user of Redis run EVALSHA, SCRIPT LOAD and INFO, and the commands of hashes and sorted sets, on the keys of \
-     the window",
+    "let the user of Redis run EVALSHA, SCRIPT LOAD and INFO, and the commands of keys, hashes, sets and sorted sets, on the \
+     keys of the window",
 );
 const CLUSTER: Verdict =
     pause("give the address of a Redis that is no cluster: a window is kept on one server and its replicas");

@@ -8,7 +8,7 @@ use super::config::{Settings, Window};
 use super::error::paused;
 use super::ranking::{By, Contents};
 use super::script::{Answer, Keys, SCRIPTS, Scripts};
-use crate::sink::SinkError;
+use crate::sink::{Class, SinkError};
 use crate::transform::Content;
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,12 +66,28 @@ pub struct Ticker {
     persistence_known: bool,
 }
 
+/// What a tick could not do.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) error: SinkError,
+    /// Whether Redis was there all the same, and refused a window or what it was told.
+    answered: bool,
+    /// Whether more is due in the windows that were not refused.
+    more: bool,
+}
+
+impl From<SinkError> for Failed {
+    fn from(error: SinkError) -> Self {
+        Self { error, answered: false, more: false }
+    }
+}
+
 /// A window as the ticker knows it.
 struct Ticked {
     key: String,
     keys: Keys,
     by: By,
-    /// Contents whose type it lacks, by the last tick.
+    /// Contents whose type it lacks, or is not sure of, by the last tick.
     untold: Vec<Uuid>,
 }
 
@@ -129,8 +145,13 @@ impl Ticker {
                     self.succeeded().await;
                     wait = INTERVAL;
                 }
-                Err(error) => {
-                    self.failed(&error);
+                Err(failed) => {
+                    self.failed(&failed);
+                    if failed.answered {
+                        // The others are kept in time.
+                        wait = INTERVAL;
+                        continue;
+                    }
                     sleep(wait).await;
                     wait = LONGEST_WAIT.min(wait * 2);
                 }
@@ -138,46 +159,71 @@ impl Ticker {
         }
     }
 
-    /// Ticks until nothing more is due.
-    async fn catch_up(&mut self) -> Result<(), SinkError> {
-        while self.tick().await? {
+    /// Ticks until nothing more is due, also where a window is refused: the others are not held up.
+    pub(super) async fn catch_up(&mut self) -> Result<(), Failed> {
+        let mut first = None;
+        loop {
+            let more = match self.tick().await {
+                Ok(more) => more,
+                Err(failed) if failed.answered => {
+                    let more = failed.more;
+                    first.get_or_insert(failed);
+                    more
+                }
+                Err(failed) => return Err(failed),
+            };
+            if !more {
+                return first.map_or(Ok(()), Err);
+            }
             // Others who want Redis, or this thread, come in between.
             tokio::task::yield_now().await;
         }
-        Ok(())
     }
 
     /// One tick of every window, in one round trip, and another one where there are types to tell. Answers whether more
     /// is due.
-    pub(super) async fn tick(&mut self) -> Result<bool, SinkError> {
+    pub(super) async fn tick(&mut self) -> Result<bool, Failed> {
         let ticked = self.try_tick().await;
-        if ticked.is_err() {
+        if ticked.as_ref().is_err_and(|failed| !failed.answered) {
             // Redis may come back as it was before it was told.
             self.told = 0;
         }
         ticked
     }
 
-    async fn try_tick(&mut self) -> Result<bool, SinkError> {
+    async fn try_tick(&mut self) -> Result<bool, Failed> {
         let script = &self.scripts.tick;
         let calls = self.windows.iter().map(|window| window.keys.tick(script, self.budget)).collect();
         let mut standings = Vec::with_capacity(self.windows.len());
-        let mut due = false;
-        let answers = self.client.run(script, calls).await?;
-        for (window, answer) in self.windows.iter_mut().zip(answers) {
+        let (mut more, mut refused) = (false, None);
+        let answers = self.client.run_each(script, calls).await?;
+        let was = self.seen.borrow().windows.clone();
+        for ((window, answer), was) in self.windows.iter_mut().zip(answers).zip(was) {
             window.untold.clear();
-            standings.push(match Answer::read(answer) {
-                Some(Answer::Ticked { incarnation, more, untold }) => {
-                    due |= more;
+            standings.push(match answer.map(Answer::read) {
+                Ok(Some(Answer::Ticked { incarnation, more: is_due, untold })) => {
+                    more |= is_due;
                     window.untold = untold;
                     Standing::Here(incarnation)
                 }
-                Some(Answer::Gone) => Standing::Gone,
-                _ => return Err(unknown_answer(self.client.address())),
+                Ok(Some(Answer::Gone)) => Standing::Gone,
+                Ok(_) => return Err(unknown_answer(self.client.address()).into()),
+                Err(error) => {
+                    refused.get_or_insert(error);
+                    was
+                }
             });
         }
         self.show(standings);
-        Ok(self.tell().await? || due)
+        match self.tell().await {
+            Ok(learnt) => more |= learnt,
+            // Refused by a Redis that is there, as it was just now.
+            Err(error) if error.class == Class::Pause => {
+                refused.get_or_insert(error);
+            }
+            Err(error) => return Err(error.into()),
+        }
+        refused.map_or(Ok(more), |error| Err(Failed { error, answered: true, more }))
     }
 
     /// Tells the windows by content type what was learnt of contents, and what they lack. Answers whether there is more.
@@ -224,12 +270,15 @@ impl Ticker {
         });
     }
 
-    fn failed(&mut self, error: &SinkError) {
+    fn failed(&mut self, Failed { error, answered, .. }: &Failed) {
         let state = format!("{:?} {:?}", error.class, error.remedy);
         if self.failing.as_ref() != Some(&state) {
             let remedy = error.remedy.unwrap_or("it is tried again");
             tracing::warn!(%error, remedy, "the windows in redis are not kept");
             self.failing = Some(state);
+        }
+        if *answered {
+            return;
         }
         self.seen.send_if_modified(|seen| {
             let was_reachable = std::mem::replace(&mut seen.reachable, false);

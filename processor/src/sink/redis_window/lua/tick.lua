@@ -2,9 +2,10 @@
 -- Moves the window on: takes out what has expired, takes in what has come due, makes the public key again where it is
 -- missing, each in pieces. Any number of instances may do so as often as they like.
 --
--- ARGV: prefix, number of cells to handle at most (about: the last page is taken whole)
+-- ARGV: prefix, number of cells to handle at most (about: the last page is taken whole). A bucket counts as a cell more,
+--       and a cell that is taken in counts twice: so long each takes.
 -- Answer: {'ok', incarnation, 1 where more is due, else 0, content…}, {'gone'} where the window is lost. The contents are
---         some whose type the window was not told yet.
+--         some whose type the window was not told yet, or by a write alone.
 local budget = tonumber(ARGV[2])
 
 -- Takes cells out of a bucket, up to the budget, and gives each to `use`. Answers whether the bucket is empty.
@@ -22,15 +23,21 @@ local function take(key, use)
         many('HDEL', key, members)
         budget = budget - math.max(#members, 1)
     until from == '0' or budget <= 0
+    budget = budget - 1
     return call('EXISTS', key) == 0
 end
 
 -- The oldest bucket of an index up to and including `last`: its name, its second and the key of its cells.
 local function oldest(index, kind, last)
     local found = call('ZRANGEBYSCORE', index, '-inf', last, 'LIMIT', 0, 1)[1]
-    if found then
-        return found, string.match(found, ':(-?%d+)$'), prefix .. kind .. found
+    if not found then
+        return nil
     end
+    local key = prefix .. kind .. found
+    if call('EXISTS', key) == 0 then
+        error('ERR the cells of a bucket are missing: somebody removed ' .. key)
+    end
+    return found, string.match(found, ':(-?%d+)$'), key
 end
 
 local function expire()
@@ -38,9 +45,6 @@ local function expire()
         local name, _, key = oldest(buckets, 'b:', low - 1)
         if not name then
             return
-        end
-        if call('EXISTS', key) == 0 then
-            error('ERR the cells of a bucket are missing: somebody removed ' .. key)
         end
         local empty = take(key, function(member, ms) gather(changes, member, -tonumber(ms)) end)
         if empty then
@@ -67,6 +71,7 @@ local function admit()
                 cells[#cells + 1] = ms
             end)
             add(buckets, 'b:', second, cells, 1, #cells)
+            budget = budget - #cells / 2
         end
         if empty then
             call('ZREM', future, name)

@@ -20,6 +20,11 @@ fn four(from: Offset) -> Vec<Record> {
     (0..4u8).map(|n| insert(from + Offset::from(n), n.into(), 10_000, 1)).collect()
 }
 
+/// The same, each in a second of its own: a tick that does little takes one of them out.
+fn four_seconds() -> Vec<Record> {
+    (0..4u8).map(|n| insert(n.into(), n.into(), 9_999 - i64::from(n), 1)).collect()
+}
+
 /// Writes records in fours up to `end`, as a lane does: the same again after an error, and back where it is told so.
 async fn write_all(sink: &mut RedisWindow, end: Offset, at: &AtomicUsize) -> usize {
     let (mut errors, mut stands) = (0, None);
@@ -100,7 +105,7 @@ async fn a_redis_that_is_not_there_is_tried_again() {
     server.kill();
     let written = write(&mut sink, 0, 0, &four(0)).await;
     assert_eq!(written.expect_err("connection lost").class, RETRY);
-    assert_eq!(ticker.tick().await.expect_err("refused").class, RETRY);
+    assert_eq!(ticker.tick().await.expect_err("refused").error.class, RETRY);
     assert_eq!(refusal(&settings).await.class, RETRY);
     server.restart();
     assert_eq!(
@@ -217,6 +222,41 @@ async fn a_full_redis_pauses_the_lane_takes_nothing_and_still_drains() {
     assert_eq!(board(&mut redis, "a").await, [], "what is old leaves all the same");
 }
 
+/// The types are not taken, and there is much to take out.
+#[tokio::test]
+async fn a_full_redis_drains_also_where_there_are_types_to_tell() {
+    let server = Server::start(&[]);
+    let mut redis = server.connect().await;
+    set_clock(&mut redis, 10_000).await;
+    let feed = Arc::new(boards::known(&[1]));
+    let window = |key, by| Window::new(key, Duration::from_secs(600)).expect("a window").by(by);
+    let windows = vec![window("a", By::Content), window("types", By::ContentType)];
+    let settings = Settings::new(&server.url(), windows).expect("settings");
+    let (mut sink, mut ticker) = lane(&Settings { contents: feed, ..settings }, 1);
+    sink.positions(&log(), &[0]).await.expect("positions");
+    assert_eq!(write(&mut sink, 0, 0, &four_seconds()).await.expect("written"), DURABLE);
+    set_clock(&mut redis, 10_601).await;
+    set_config(&mut redis, "maxmemory", "1mb").await;
+    let error = ticker.catch_up().await.expect_err("no memory").error;
+    assert!(error.remedy.expect("a remedy").contains("maxmemory"), "{error}");
+    assert_eq!(board(&mut redis, "a").await, [], "all that was due");
+}
+
+#[tokio::test]
+async fn a_window_that_cannot_be_kept_leaves_the_others_of_its_lane_in_time() {
+    let server = Server::start(&[]);
+    let mut redis = server.connect().await;
+    set_clock(&mut redis, 10_000).await;
+    let (mut sink, mut ticker) = lane(&settings(&server, &[("a", 600), ("b", 600)]), 1);
+    sink.positions(&log(), &[0]).await.expect("positions");
+    assert_eq!(write(&mut sink, 0, 0, &four_seconds()).await.expect("written"), DURABLE);
+    redis::cmd("SET").arg("{a}:totals").arg("mine").exec_async(&mut redis).await.expect("set");
+    set_clock(&mut redis, 10_601).await;
+    let error = ticker.catch_up().await.expect_err("no totals").error;
+    assert!(error.remedy.expect("a remedy").contains("something else"), "{error}");
+    assert_eq!(board(&mut redis, "b").await, [], "all that was due");
+}
+
 #[tokio::test]
 async fn a_redis_that_would_drop_keys_pauses_the_lane() {
     let server = Server::start(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
@@ -247,7 +287,7 @@ async fn a_replica_is_tried_again() {
         .expect("a replica of nobody");
     let error = write(&mut sink, 0, 0, &four(0)).await.expect_err("read only");
     assert_eq!(error.class, RETRY, "{error}");
-    assert_eq!(ticker.tick().await.expect_err("read only").class, RETRY);
+    assert_eq!(ticker.tick().await.expect_err("read only").error.class, RETRY);
     redis::cmd("REPLICAOF").arg("NO").arg("ONE").exec_async(&mut redis).await.expect("a master");
     assert_eq!(write(&mut sink, 0, 0, &four(0)).await.expect("written"), DURABLE);
 }

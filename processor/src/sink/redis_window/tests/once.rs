@@ -121,12 +121,28 @@ async fn a_bucket_whose_cells_were_removed_makes_the_window_anew() {
     let removed = redis::cmd("DEL").arg(format!("{{a}}:b:{incarnation}:10000")).query_async(&mut redis).await;
     assert_eq!(removed, Ok(1));
     set_clock(&mut redis, 10_601).await;
-    let error = ticker.tick().await.expect_err("its total would stay for ever");
+    let error = ticker.tick().await.expect_err("its total would stay for ever").error;
     assert!(error.to_string().contains("the cells of a bucket are missing"), "{error}");
     ticker.tick().await.expect("a tick");
     assert_eq!(sink.seen.borrow().windows, [Standing::Gone]);
     assert_eq!(sink.positions(&log(), &[0]).await.expect("positions"), at(&[]));
     assert_eq!(board(&mut redis, "a").await, []);
+}
+
+#[tokio::test]
+async fn a_bucket_that_was_removed_before_its_time_makes_the_window_anew() {
+    let server = Server::start(&[]);
+    let mut redis = server.connect().await;
+    let (mut sink, mut ticker) = lane(&settings(&server, &[("a", 600)]), 1000);
+    set_clock(&mut redis, 10_000).await;
+    sink.positions(&log(), &[0]).await.expect("positions");
+    assert_eq!(write(&mut sink, 0, 0, &[insert(0, 1, 10_001, 10)]).await.expect("written"), DURABLE);
+    let cells: Vec<String> = redis::cmd("KEYS").arg("{a}:f:*").query_async(&mut redis).await.expect("keys");
+    assert_eq!(redis::cmd("DEL").arg(&cells).query_async(&mut redis).await, Ok(1));
+    set_clock(&mut redis, 10_001).await;
+    let error = ticker.tick().await.expect_err("it would never be counted").error;
+    assert!(error.to_string().contains("the cells of a bucket are missing"), "{error}");
+    assert_eq!(sink.positions(&log(), &[0]).await.expect("positions"), at(&[]), "to be written again");
 }
 
 #[tokio::test]

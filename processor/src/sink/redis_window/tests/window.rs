@@ -112,6 +112,26 @@ async fn the_public_key_has_a_ttl_and_is_made_again_whole() {
     assert!((590..=600).contains(&ttl), "{ttl}");
 }
 
+/// Many buckets of a cell each: they take longer than as many cells of one bucket.
+#[tokio::test]
+async fn a_tick_counts_what_comes_due_by_how_long_it_takes() {
+    let server = Server::start(&[]);
+    let mut redis = server.connect().await;
+    let (mut sink, mut ticker) = lane(&settings(&server, &[(KEY, 600)]), 12);
+    set_clock(&mut redis, 10_000).await;
+    sink.positions(&log(), &[0]).await.expect("positions");
+    let records: Vec<_> = (0..12u8).map(|n| insert(n.into(), n.into(), 10_001 + i64::from(n), 1)).collect();
+    assert_eq!(write(&mut sink, 0, 0, &records).await.expect("written"), DURABLE);
+    set_clock(&mut redis, 10_100).await;
+    for (expected, more) in [(4, true), (8, true), (12, true), (12, false)] {
+        assert_eq!(ticker.tick().await.expect("a tick"), more);
+        assert_eq!(board(&mut redis, KEY).await.len(), expected);
+    }
+    set_clock(&mut redis, 10_700).await;
+    assert!(ticker.tick().await.expect("a tick"), "more is due");
+    assert_eq!(board(&mut redis, KEY).await.len(), 6);
+}
+
 /// As after a restart of Redis, when a cursor from before means something else.
 #[tokio::test]
 async fn a_scan_that_missed_some_begins_again() {
