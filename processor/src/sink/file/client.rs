@@ -61,7 +61,12 @@ impl<D: Disk> Client<D> {
     pub(super) fn positions(&self, log: &LogId, partitions: &[Partition]) -> Result<Positions, SinkError> {
         let mut positions = Positions::new();
         for partition in partitions {
-            positions.extend(self.open(*partition)?.position(log).map(|at| (*partition, at)));
+            let opened = self.open(*partition)?;
+            if let Some(manifest) = &opened.manifest {
+                // Where fewer are to stay than before: a full disk has no room for the write that would finish a file.
+                self.remove_oldest(*partition, manifest.file)?;
+            }
+            positions.extend(opened.position(log).map(|at| (*partition, at)));
         }
         Ok(positions)
     }
@@ -128,8 +133,7 @@ impl<D: Disk> Client<D> {
             }
         }
         self.disk.remove(&open_name(partition, file.saturating_add(1)))?;
-        let before = file.saturating_sub(1);
-        self.disk.rename(&open_name(partition, before), &finished_name(partition, before))
+        self.finish(partition, file.saturating_sub(1))
     }
 
     /// The first manifest is older than the first file: files without one are somebody's doing.
@@ -169,7 +173,11 @@ impl<D: Disk> Client<D> {
             self.disk.append(&open_name(partition, file), lines)?;
         }
         self.save(partition, &manifest(bytes.saturating_add(more)))?;
-        if rotates { self.finish(partition, file) } else { Ok(()) }
+        if rotates {
+            self.finish(partition, file.saturating_sub(1))?;
+            self.remove_oldest(partition, file)?;
+        }
+        Ok(())
     }
 
     fn save(&self, partition: Partition, manifest: &Manifest) -> Result<(), SinkError> {
@@ -179,10 +187,13 @@ impl<D: Disk> Client<D> {
         self.disk.replace(&name, &text)
     }
 
-    /// Gives the file before `current` its final name and removes those that are too many, if somebody wants that.
-    fn finish(&self, partition: Partition, current: u64) -> Result<(), SinkError> {
-        let before = current.saturating_sub(1);
-        self.disk.rename(&open_name(partition, before), &finished_name(partition, before))?;
+    /// Gives a file its final name.
+    fn finish(&self, partition: Partition, file: u64) -> Result<(), SinkError> {
+        self.disk.rename(&open_name(partition, file), &finished_name(partition, file))
+    }
+
+    /// Removes the files before `current` that are too many, if somebody wants that.
+    fn remove_oldest(&self, partition: Partition, current: u64) -> Result<(), SinkError> {
         let Some(keep) = self.settings.keep_files else { return Ok(()) };
         for name in self.disk.names()? {
             if number(&name, partition).is_some_and(|number| number.saturating_add(keep.get()) < current) {

@@ -134,6 +134,23 @@ async fn an_emptied_folder_is_filled_again_from_the_beginning() {
     assert_eq!(write(&mut sink, (0, 5), &inserts(0..5)).await.expect("written"), DURABLE);
 }
 
+/// On a full disk nothing is finished any more, so that this must not be what the removal waits for.
+#[tokio::test]
+async fn where_fewer_files_are_to_stay_the_others_go_at_the_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut sink = Files::new(settings(folder.path(), 1, None));
+    sink.positions(&log(), &[0]).await.expect("an answer");
+    for (id, from) in (0..6).zip(0..) {
+        write(&mut sink, (from, from + 1), &inserts(id..id + 1)).await.expect("written");
+    }
+    let mut sink = Files::new(settings(folder.path(), 1, Some(2)));
+    assert_eq!(sink.positions(&log(), &[0]).await.expect("an answer"), Held::At([(0, 6)].into()));
+    let names = files(folder.path());
+    let expected =
+        ["partition-0.00000004.jsonl", "partition-0.00000005.jsonl", "partition-0.00000006.jsonl.open"];
+    assert_eq!(names, expected);
+}
+
 #[tokio::test]
 async fn only_as_many_finished_files_stay_as_are_wanted() {
     for (keep, expected) in [(None, 6), (Some(2), 3)] {
