@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 
 pub(super) fn run(args: &ConfigArgs) -> Result<(), Failure> {
     let config = load(args)?;
-    start_log(&config);
+    start_log(&config)?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "starting");
     runtime()?.block_on(async {
         let stop = stop_signal().map_err(failed)?;
@@ -52,16 +52,45 @@ pub(super) fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
-fn start_log(config: &Config) {
-    let level = config.log.level.as_str();
-    // librdkafka's own lines are for its developers; what matters of them reaches us as errors.
-    let filter = EnvFilter::try_from_env("RUST_LOG").unwrap_or_else(|_| {
-        EnvFilter::new(format!("{level},librdkafka=error,rdkafka=error,hyper=warn,h2=warn"))
-    });
+fn start_log(config: &Config) -> Result<(), Failure> {
+    let filter = filter(config.log.level.as_str(), std::env::var("RUST_LOG").ok().as_deref())?;
     let log =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     match config.log.format {
         LogFormat::Json => log.json().flatten_event(true).init(),
         LogFormat::Text => log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
+    }
+    Ok(())
+}
+
+/// What `wanted` says, which RUST_LOG holds; an empty one is none, as in a file of variables.
+fn filter(level: &str, wanted: Option<&str>) -> Result<EnvFilter, Failure> {
+    let Some(wanted) = wanted.map(str::trim).filter(|wanted| !wanted.is_empty()) else {
+        // librdkafka's own lines are for its developers; what matters of them reaches us as errors.
+        return Ok(EnvFilter::new(format!("{level},librdkafka=error,rdkafka=error,hyper=warn,h2=warn")));
+    };
+    EnvFilter::try_new(wanted).map_err(|error| {
+        refused(anyhow::anyhow!(
+            "RUST_LOG can't be used: {error}; write a level, as debug, or levels of parts, as info,deltafan=debug"
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_wish_for_the_log_is_none() {
+        let text = |wanted| filter("info", wanted).map(|filter| filter.to_string()).ok();
+        assert!(text(None).unwrap().contains("info"));
+        assert_eq!(text(Some(" ")), text(None));
+        assert_eq!(text(Some("debug")).as_deref(), Some("debug"));
+    }
+
+    #[test]
+    fn a_wish_that_cannot_be_read_is_refused() {
+        let Err(refused) = filter("info", Some("deltafan=loud")) else { panic!("it is read") };
+        assert!(refused.error.to_string().contains("info,deltafan=debug"), "{}", refused.error);
     }
 }
