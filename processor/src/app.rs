@@ -3,6 +3,7 @@
 
 use crate::admin;
 use crate::config::{self, Config, Pipeline, Target};
+use crate::control::{self, Orders};
 use crate::deliver::{DeadLetters, Lane, UnknownContent};
 use crate::enrich::cache::Cache;
 use crate::enrich::fence::Fence;
@@ -26,7 +27,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
@@ -61,11 +62,16 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Resu
         health,
         workers: Mutex::default(),
         stopping: Arc::new(AtomicBool::new(false)),
+        orders: watch::Sender::new(control::Known {
+            missing: Some("reading what operators have ordered".to_owned()),
+            ..control::Known::default()
+        }),
         failed: Arc::new(move |why| {
             // Once the process is stopping nobody listens any more.
             let _ = failures.send(why);
         }),
     });
+    process.follow_orders()?;
     let mut starting = JoinSet::new();
     for (name, pipeline) in process.config.pipelines.iter() {
         starting.spawn(Arc::clone(&process).pipeline(name.to_string(), pipeline.clone()));
@@ -92,7 +98,9 @@ async fn first_error(starting: &mut JoinSet<anyhow::Result<()>>) -> anyhow::Erro
     std::future::pending().await
 }
 
-fn cluster(config: &Config) -> Cluster {
+/// Where Kafka is, and how to reach it.
+#[must_use]
+pub fn cluster(config: &Config) -> Cluster {
     let properties = config.kafka.properties.iter();
     Cluster {
         brokers: config.kafka.brokers.to_string(),
@@ -107,9 +115,24 @@ struct Process {
     workers: Mutex<Vec<Worker>>,
     stopping: Arc<AtomicBool>,
     failed: Arc<dyn Fn(String) + Send + Sync>,
+    /// What operators order.
+    orders: watch::Sender<control::Known>,
 }
 
 impl Process {
+    /// Starts to read what operators order.
+    fn follow_orders(self: &Arc<Self>) -> anyhow::Result<()> {
+        let process = Arc::clone(self);
+        thread::Builder::new().name("control".to_owned()).spawn(move || {
+            let topic = process.config.kafka.control_topic.to_string();
+            let followed = control::follow::run(&process.cluster, &topic, &process.orders, &process.stopping);
+            if let Err(error) = followed {
+                (process.failed)(format!("orders can't be read from topic `{topic}`: {error}"));
+            }
+        })?;
+        Ok(())
+    }
+
     /// Starts the lanes of a pipeline: those that wait for no content at once, the others when the contents are loaded.
     async fn pipeline(self: Arc<Self>, name: String, pipeline: Pipeline) -> anyhow::Result<()> {
         let enabled = || pipeline.sinks.iter().filter(|(_, sink)| sink.enabled);
@@ -252,6 +275,7 @@ impl Process {
         };
         let reading = Reading {
             topic,
+            lane: format!("{pipeline}/{sink}"),
             group: format!("deltafan.{pipeline}.{sink}"),
             workers: target.workers.get(),
             first: match settings.start {
@@ -259,6 +283,7 @@ impl Process {
                 config::Start::Latest => FirstStart::Latest,
             },
             limits: Limits { max_records: CHUNK_MAX_RECORDS, max_bytes: CHUNK_MAX_BYTES },
+            orders: Orders::new(&format!("{pipeline}/{sink}"), self.orders.subscribe()),
         };
         Plan { lane, reading, cluster: self.cluster.clone(), patience: self.config.shutdown_timeout }
     }

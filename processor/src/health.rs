@@ -1,7 +1,7 @@
 //! Health: what each lane is doing right now, as `/readyz` tells it.
 //!
-//! A lane is ready when every one of its workers either makes progress or has nothing to do. It is not ready while it
-//! waits, retries, is paused or has lost records: an endpoint that says "up" while nothing moves helps nobody.
+//! A lane is ready when every one of its workers either makes progress or has nothing to do, be it because an operator has
+//! paused it. It is not ready while it waits, retries, is held up until somebody acts, or has lost records: an endpoint that says "up" while nothing moves helps nobody.
 
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -22,6 +22,14 @@ pub enum State {
     Idle,
     /// It reads.
     Running,
+    /// It stands still because an operator has ordered it to, and keeps its partitions.
+    Paused {
+        /// When that was ordered, in milliseconds since 1970.
+        since_ms: i64,
+        /// Why, in the operator's words.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
     /// Kafka no longer has records that come next.
     Lost {
         /// Which, and the way out.
@@ -64,7 +72,7 @@ struct Worker {
 
 impl Worker {
     fn is_ready(&self) -> bool {
-        matches!(self.reader, State::Idle | State::Running)
+        matches!(self.reader, State::Idle | State::Running | State::Paused { .. })
             && matches!(self.sink, SinkState::Working)
             && self.content.is_none()
             && self.kafka.is_none()

@@ -59,14 +59,13 @@ fn start_worker<S: Sink + Send>(
 ) -> anyhow::Result<Worker> {
     let handoff = Arc::new(Handoff::new(plan.reading.limits));
     let name = format!("{}.{number}", plan.reading.group);
-    let records_read = plan.lane.metrics.records_read.clone();
     let reader = Reader::new(
         &plan.cluster,
         &name,
         plan.reading.clone(),
         Arc::clone(&handoff),
         health.clone(),
-        records_read,
+        plan.lane.metrics.clone(),
     )?;
     let delivery_health = health.clone();
     let (lane, delivery_handoff) = (plan.lane.clone(), Arc::clone(&handoff));

@@ -1,7 +1,8 @@
 //! Metrics: every name, once. Base units, `_total` for counters, and as few labels as tell the lanes apart.
 
 use metrics::{
-    Counter, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, histogram,
+    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+    histogram,
 };
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
@@ -9,6 +10,8 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 pub const RECORDS_READ: &str = "deltafan_records_read_total";
 /// Records that are no change of a row and so have no effect. Labels: pipeline, sink, kind.
 pub const RECORDS_WITHOUT_EFFECT: &str = "deltafan_records_without_effect_total";
+/// Whether the lane stands still by an operator's order: 1, else 0. Labels: pipeline, sink.
+pub const LANE_PAUSED: &str = "deltafan_lane_paused";
 /// Events whose effect is durable in the sink. Labels: pipeline, sink.
 pub const EVENTS_DELIVERED: &str = "deltafan_events_delivered_total";
 /// Records written to the dead-letter topic. Labels: pipeline, sink, stage.
@@ -68,13 +71,19 @@ const fn metric(
 }
 
 /// All of them.
-pub const METRICS: [Metric; 10] = [
+pub const METRICS: [Metric; 11] = [
     metric(RECORDS_READ, Kind::Counter, LANE, "Records read from Kafka"),
     metric(
         RECORDS_WITHOUT_EFFECT,
         Kind::Counter,
         &["pipeline", "sink", "kind"],
         "Records that are no change of a row, by kind",
+    ),
+    metric(
+        LANE_PAUSED,
+        Kind::Gauge,
+        LANE,
+        "1 while the lane stands still because an operator has paused it, else 0",
     ),
     metric(EVENTS_DELIVERED, Kind::Counter, LANE, "Events whose effect is durable in the sink"),
     metric(
@@ -126,6 +135,8 @@ pub struct LaneMetrics {
     sink: String,
     /// [`RECORDS_READ`].
     pub records_read: Counter,
+    /// [`LANE_PAUSED`].
+    pub paused: Gauge,
     /// [`EVENTS_DELIVERED`].
     pub events_delivered: Counter,
     /// [`SINK_WRITES`].
@@ -144,6 +155,7 @@ impl LaneMetrics {
             pipeline: pipeline.to_owned(),
             sink: sink.to_owned(),
             records_read: counter!(RECORDS_READ, &labels),
+            paused: gauge!(LANE_PAUSED, &labels),
             events_delivered: counter!(EVENTS_DELIVERED, &labels),
             writes: counter!(SINK_WRITES, &labels),
             write_seconds: histogram!(SINK_WRITE_SECONDS, &labels),

@@ -50,6 +50,15 @@ pub struct Span {
 /// The position of each partition that a lane's worker owns.
 pub type Positions = BTreeMap<Partition, Offset>;
 
+/// An order to stand elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reset {
+    /// Grows with each order: who has obeyed one obeys none that is not above it.
+    pub id: i64,
+    /// The position of each partition that it is about.
+    pub positions: Positions,
+}
+
 /// The stretches that one write covers, a span a partition, grown record by record.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Spans(Vec<Span>);

@@ -46,7 +46,10 @@ Examples:
   deltafan validate --config deltafan.yaml --print
   deltafan run --config deltafan.yaml
   deltafan generate --rate 20 --contents 50
-  deltafan top";
+  deltafan top
+  deltafan pause webhook --reason \"receiver is being moved\"
+  deltafan resume webhook
+  deltafan reset webhook --to 2026-05-01T12:00:00Z";
 
 pub(super) const VALIDATE: &str = "\
 Nothing is connected to. All mistakes are told at once, each with its line and what to write instead;
@@ -98,6 +101,33 @@ Examples:
   deltafan top --board engagement:10min
   deltafan top --once --json                         one JSON object, for jq";
 
+pub(super) const PAUSE: &str = "\
+The order is kept in Kafka: it reaches every instance within a second, outlives restarts and
+rebalances, and can be given while none runs. The lane keeps its partitions, reads nothing and writes
+nothing; the others do not notice. A leaderboard that is paused still ages. Kafka's retention is the
+limit of how long a lane may stand still.
+
+Examples:
+  deltafan pause webhook
+  deltafan pause engagement/webhook --reason \"receiver is being moved\"";
+
+pub(super) const RESUME: &str = "\
+Examples:
+  deltafan resume webhook";
+
+pub(super) const RESET: &str = "\
+The position is looked up now, in Kafka, and ordered as offsets: so it means the same whenever an
+instance obeys, each partition once. Going back, a receiver gets events again and refuses those whose
+ids it knows; a file gets lines again. Going forward, what lies between is never delivered. A
+leaderboard keeps sums: it is emptied and counted anew from what Kafka still has.
+
+Examples:
+  deltafan reset webhook --to earliest
+  deltafan reset webhook --to latest                 what waits is given up
+  deltafan reset webhook --to 2026-05-01T12:00:00Z   records of this time or later
+  deltafan reset webhook --to 0:1500,2:1498          these partitions, and no others
+  deltafan reset redis --to earliest                 counted anew";
+
 #[cfg(test)]
 mod tests {
     use super::super::Cli;
@@ -143,11 +173,20 @@ mod tests {
     #[test]
     fn every_example_can_be_typed() {
         let mut examples = 0;
-        for text in [super::AFTER, super::VALIDATE, super::RUN, super::GENERATE, super::TOP] {
+        for text in [
+            super::AFTER,
+            super::VALIDATE,
+            super::RUN,
+            super::GENERATE,
+            super::TOP,
+            super::PAUSE,
+            super::RESUME,
+            super::RESET,
+        ] {
             let (_, lines) = text.split_once("Examples:").unwrap();
             for line in lines.lines().filter_map(|line| line.find("deltafan ").map(|at| &line[at..])) {
                 // What stands behind some blanks explains it.
-                let typed = line.split("   ").next().unwrap();
+                let typed = line.split("   ").next().unwrap().replace("receiver is being moved", "x");
                 let words = typed.split_whitespace();
                 let parsed = Cli::command().try_get_matches_from(words);
                 assert!(parsed.is_ok(), "{typed}: {}", parsed.unwrap_err());
@@ -167,6 +206,9 @@ mod tests {
             super::RUN,
             super::GENERATE,
             super::TOP,
+            super::PAUSE,
+            super::RESUME,
+            super::RESET,
         ] {
             for line in text.lines() {
                 assert!(line.chars().count() <= 102, "{line}");

@@ -1,7 +1,8 @@
 //! The command line: what can be asked for, in the order in which one needs it. What the words mean is said in [`help`],
-//! what is done in [`commands`], [`load`] and [`top`].
+//! what is done in [`commands`], [`load`], [`top`] and [`control`].
 
 mod commands;
+mod control;
 mod help;
 mod load;
 mod top;
@@ -39,6 +40,15 @@ enum Command {
     /// Shows the leaderboards, live
     #[command(after_help = help::TOP)]
     Top(top::TopArgs),
+    /// Lets the lane of one sink stand still, until it is resumed
+    #[command(after_help = help::PAUSE)]
+    Pause(control::PauseArgs),
+    /// Lets a paused lane go on where it stood
+    #[command(after_help = help::RESUME)]
+    Resume(control::LaneArgs),
+    /// Lets the lane of one sink go on from another position
+    #[command(after_help = help::RESET)]
+    Reset(control::ResetArgs),
     /// Prints the version
     Version,
 }
@@ -73,6 +83,9 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Run(args) => commands::run(&args),
         Command::Generate(args) => load::generate(args),
         Command::Top(args) => top::top(&args),
+        Command::Pause(args) => control::pause(&args),
+        Command::Resume(args) => control::resume(&args),
+        Command::Reset(args) => control::reset(&args),
         Command::Version => commands::say(&format!("deltafan {}", env!("CARGO_PKG_VERSION"))),
     }
 }

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use super::{
     kafka_properties::Properties,
     kinds::{DurationIn, ListenAddress},
-    names::{Brokers, BrokersKind},
+    names::{Brokers, BrokersKind, Topic, TopicKind},
     settings::{settings, words},
     url::{PostgresUrl, PostgresUrlKind},
 };
@@ -24,6 +24,8 @@ settings! {
         /// Properties passed to librdkafka as they are (`security.protocol`, `sasl.*`, `ssl.*`); never printed. Those
         /// that the guarantees rest on are refused.
         pub properties: Properties = kafka_properties(),
+        /// The compacted topic, with one partition, that keeps what operators order: `deltafan pause`, `resume`, `reset`.
+        pub control_topic: Topic = optional(&TopicKind, "deltafan.control"),
     }
 }
 

@@ -5,7 +5,7 @@ use super::dead_letter::StoreError;
 use super::outbox::{Item, Outbox, RecordRef, Refused, Request};
 use super::{DeadLetter, Lane, Stage, retry};
 use crate::health::{SinkState, WorkerHealth};
-use crate::position::LogId;
+use crate::position::{Held, LogId};
 use crate::sink::{Batch, Class, Sink, SinkError, Write, Written};
 use crate::source::{Epoch, Handoff, Question};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -58,7 +58,7 @@ impl<S: Sink> Writing<'_, S> {
     /// Asks the sink where it stands, until it answers.
     async fn ask(&mut self, question: Question) {
         while self.handoff.is_current(question.epoch) {
-            match self.sink.positions(&question.log, &question.partitions).await {
+            match self.stand(&question).await {
                 Ok(held) => {
                     self.works();
                     self.handoff.answer(question.epoch, held);
@@ -70,6 +70,14 @@ impl<S: Sink> Writing<'_, S> {
                 }
             }
         }
+    }
+
+    /// Where the sink stands, after it was set to where it is ordered to.
+    async fn stand(&mut self, question: &Question) -> Result<Held, SinkError> {
+        if let Some(reset) = &question.reset {
+            self.sink.reset(&question.log, reset).await?;
+        }
+        self.sink.positions(&question.log, &question.partitions).await
     }
 
     async fn request(&mut self, mut request: Request<S::Batch>) {

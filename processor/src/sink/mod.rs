@@ -8,7 +8,7 @@ pub mod file;
 pub mod redis_window;
 pub mod webhook;
 
-use crate::position::{Held, LogId, Offset, Partition, Spans};
+use crate::position::{Held, LogId, Offset, Partition, Reset, Spans};
 use crate::transform::{Content, Transformed};
 use std::error::Error;
 use std::time::Duration;
@@ -134,6 +134,16 @@ pub trait Sink: Sized + 'static {
         log: &LogId,
         partitions: &[Partition],
     ) -> impl Future<Output = Result<Held, SinkError>>;
+
+    /// Obeys an order to stand elsewhere; asked where it stands right after. A sink that keeps positions sets them, or
+    /// gives up what it holds so that it is made anew; the same order may come again, also by other workers that have other
+    /// partitions. One that keeps none has nothing to do.
+    ///
+    /// # Errors
+    /// The sink can't be asked: the same order will be given again.
+    fn reset(&mut self, _log: &LogId, _reset: &Reset) -> impl Future<Output = Result<(), SinkError>> {
+        std::future::ready(Ok(()))
+    }
 
     /// Waits until the sink turns out, by itself and while nothing is written, to stand elsewhere than it was last asked
     /// or told: then it has to be asked again. May be dropped at any time. Most sinks never do.

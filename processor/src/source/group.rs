@@ -12,6 +12,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -34,13 +35,22 @@ pub(super) struct Membership {
     topic: String,
     handoff: Arc<Handoff>,
     notices: Mutex<Notices>,
-    /// The log being read: names the positions in the commits' metadata.
-    log: Mutex<Option<LogId>>,
+    /// Names the positions in the commits' metadata.
+    stretch: Mutex<Stretch>,
+}
+
+/// What a stretch of reading commits under.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Stretch {
+    /// The log being read.
+    pub log: Option<LogId>,
+    /// The last reset obeyed, of each partition that ever was.
+    pub resets: BTreeMap<Partition, i64>,
 }
 
 impl Membership {
     pub(super) fn new(topic: String, handoff: Arc<Handoff>) -> Self {
-        Self { topic, handoff, notices: Mutex::default(), log: Mutex::default() }
+        Self { topic, handoff, notices: Mutex::default(), stretch: Mutex::default() }
     }
 
     /// Takes what was noted.
@@ -48,26 +58,27 @@ impl Membership {
         std::mem::take(&mut *self.notices.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(super) fn set_log(&self, log: Option<LogId>) {
-        *self.log.lock().unwrap_or_else(PoisonError::into_inner) = log;
+    pub(super) fn set_stretch(&self, stretch: Stretch) {
+        *self.stretch.lock().unwrap_or_else(PoisonError::into_inner) = stretch;
     }
 
     fn note(&self, change: impl FnOnce(&mut Notices)) {
         change(&mut self.notices.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// The list that commits `positions`, each with the log that it belongs to.
+    /// The list that commits `positions`, each with the log that it belongs to and the last reset obeyed.
     ///
     /// # Errors
     /// librdkafka refuses an offset.
     pub(super) fn commit_list(&self, positions: &Positions) -> KafkaResult<TopicPartitionList> {
-        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let metadata = log.map(|log| commit_metadata(&log)).unwrap_or_default();
+        let Stretch { log, resets } = self.stretch.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut list = TopicPartitionList::with_capacity(positions.len());
         for (partition, offset) in positions {
             let mut element = list.add_partition(&self.topic, *partition);
             element.set_offset(Offset::Offset(*offset))?;
-            element.set_metadata(&metadata);
+            if let Some(log) = &log {
+                element.set_metadata(commit_metadata(log, resets.get(partition).copied()));
+            }
         }
         Ok(list)
     }
@@ -84,14 +95,41 @@ impl Membership {
     }
 }
 
-/// The metadata of a commit: format and log. A commit without it was made by hand.
-pub(super) fn commit_metadata(log: &LogId) -> String {
-    format!("deltafan/1 {log}")
+/// The metadata of a commit: format, log, and the last reset obeyed, if there ever was one.
+fn commit_metadata(log: &LogId, reset: Option<i64>) -> String {
+    match reset {
+        Some(id) => format!("{FORMAT} {log} {id}"),
+        None => format!("{FORMAT} {log}"),
+    }
 }
 
-/// Whether a committed offset with this metadata belongs to `log`. A commit made by hand has none and is an order.
-pub(super) fn belongs_to(metadata: &str, log: &LogId) -> bool {
-    metadata.is_empty() || metadata == commit_metadata(log)
+const FORMAT: &str = "deltafan/1";
+
+/// Who made a commit, by its metadata.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum By {
+    /// A lane that read this log, and the last reset that it had obeyed.
+    Us(Option<i64>),
+    /// Somebody with Kafka's tools: an order.
+    Hand,
+    /// A lane that read an earlier log of the same name, or something unknown: it means nothing here.
+    Other,
+}
+
+/// Who made a commit with this metadata, seen from a reader of `log`.
+pub(super) fn committed_by(metadata: &str, log: &LogId) -> By {
+    if metadata.is_empty() {
+        return By::Hand;
+    }
+    let mut words = metadata.split(' ');
+    if (words.next(), words.next()) != (Some(FORMAT), Some(log.as_str())) {
+        return By::Other;
+    }
+    match words.next().map(str::parse) {
+        None => By::Us(None),
+        Some(Ok(id)) => By::Us(Some(id)),
+        Some(Err(_)) => By::Other,
+    }
 }
 
 impl ClientContext for Membership {}
@@ -138,8 +176,10 @@ mod tests {
     #[test]
     fn a_commit_tells_its_log_and_a_commit_by_hand_is_an_order() {
         let (ours, other) = (LogId::new("c", "t1"), LogId::new("c", "t2"));
-        assert!(belongs_to(&commit_metadata(&ours), &ours));
-        assert!(!belongs_to(&commit_metadata(&other), &ours));
-        assert!(belongs_to("", &ours));
+        assert_eq!(committed_by(&commit_metadata(&ours, None), &ours), By::Us(None));
+        assert_eq!(committed_by(&commit_metadata(&ours, Some(7)), &ours), By::Us(Some(7)));
+        assert_eq!(committed_by(&commit_metadata(&other, Some(7)), &ours), By::Other);
+        assert_eq!(committed_by("something else", &ours), By::Other);
+        assert_eq!(committed_by("", &ours), By::Hand);
     }
 }

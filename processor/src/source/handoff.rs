@@ -9,7 +9,7 @@
 //! write carries its epoch, so that a write begun before a partition was taken away commits nothing afterwards.
 
 use super::chunk::Chunk;
-use crate::position::{Held, LogId, Partition, Positions, Span, Spans};
+use crate::position::{Held, LogId, Partition, Positions, Reset, Span, Spans};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
@@ -37,6 +37,8 @@ pub struct Question {
     pub log: LogId,
     /// The partitions that this worker was given.
     pub partitions: Vec<Partition>,
+    /// Where the sink is to stand before it says where it stands.
+    pub reset: Option<Reset>,
 }
 
 /// What the writer is to do next.
@@ -109,10 +111,10 @@ impl Handoff {
     }
 
     /// Begins a new epoch by asking where the sink stands; forgets all that was read before.
-    pub fn ask(&self, log: LogId, partitions: Vec<Partition>) {
+    pub fn ask(&self, log: LogId, partitions: Vec<Partition>, reset: Option<Reset>) {
         let mut state = self.lock();
         let epoch = self.next_epoch(&mut state);
-        state.question = Some(Question { epoch, log, partitions });
+        state.question = Some(Question { epoch, log, partitions, reset });
         drop(state);
         self.filled.notify_one();
     }
@@ -329,7 +331,7 @@ mod tests {
     }
 
     async fn question(handoff: &Handoff) -> Epoch {
-        handoff.ask(log(), vec![0]);
+        handoff.ask(log(), vec![0], None);
         match handoff.next().await {
             Some(Order::Ask(question)) => question.epoch,
             other => panic!("expected a question, got {other:?}"),

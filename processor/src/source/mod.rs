@@ -8,6 +8,7 @@ pub mod client;
 mod group;
 pub mod handoff;
 pub mod reader;
+mod reset;
 pub mod topic;
 
 pub use chunk::{Chunk, Record};

@@ -71,6 +71,17 @@ impl<D: Disk> Client<D> {
         Ok(positions)
     }
 
+    /// Moves the positions by order: lines that lie behind a position which goes back come a second time.
+    pub(super) fn reset(&self, log: &LogId, positions: &Positions) -> Result<(), SinkError> {
+        for (&partition, &position) in positions {
+            let opened = self.open(partition)?;
+            let (file, bytes) = opened.manifest.as_ref().map_or((1, 0), |before| (before.file, before.bytes));
+            let manifest = Manifest { log: log.as_str().to_owned(), position, file, bytes };
+            self.save(partition, &manifest)?;
+        }
+        Ok(())
+    }
+
     /// Writes what the files do not have yet and moves their positions to the spans' ends; answers the positions held, and
     /// has done nothing, where one of them is lower than its span begins, or missing and not among `empty`.
     pub(super) fn write(

@@ -24,7 +24,7 @@ mod tests;
 use self::client::Client;
 use self::disk::Folder;
 use super::{Sink, SinkError, Write, Written};
-use crate::position::{Held, LogId, Partition, Span};
+use crate::position::{Held, LogId, Partition, Reset, Span};
 pub use config::Settings;
 pub use encode::Lines;
 use std::collections::BTreeSet;
@@ -70,6 +70,11 @@ impl Sink for Files {
         let empty = partitions.iter().copied().filter(|partition| !held.contains_key(partition));
         self.empty = (Some(log.clone()), empty.collect());
         Ok(Held::At(held))
+    }
+
+    async fn reset(&mut self, log: &LogId, reset: &Reset) -> Result<(), SinkError> {
+        let (log, positions) = (log.clone(), reset.positions.clone());
+        self.blocking(move |client| client.reset(&log, &positions)).await
     }
 
     async fn write(&mut self, write: Write<'_, Lines>) -> Result<Written, SinkError> {

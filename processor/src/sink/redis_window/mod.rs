@@ -51,7 +51,7 @@ use self::client::Client;
 use self::encode::{Cells, Member, Wanted};
 use self::error::paused;
 use self::script::{Answer, Keys, SCRIPTS, Scripts};
-use crate::position::{Held, LogId, Partition, Positions, Spans};
+use crate::position::{Held, LogId, Partition, Positions, Reset, Spans};
 use crate::sink::{Class, Sink, SinkError, Write, Written};
 use crate::transform::Content;
 use redis::Cmd;
@@ -78,6 +78,8 @@ pub struct RedisWindow {
     /// Redis' absences before the window was last asked where it stands.
     absences: u64,
     max_records: usize,
+    /// The reset that is to be obeyed when the windows are opened next; 0 where none is.
+    reset: i64,
 }
 
 /// One window.
@@ -121,6 +123,7 @@ impl RedisWindow {
             seen,
             absences: 0,
             max_records: settings.max_records,
+            reset: 0,
         }
     }
 
@@ -129,7 +132,8 @@ impl RedisWindow {
         let mut waiting: Vec<usize> = (0..self.windows.len()).collect();
         for _ in 0..MAX_OPENINGS {
             let script = &self.scripts.open;
-            let call = |unit: &Unit| unit.keys.open(script, &new_incarnation(), &unit.window, &fields);
+            let call =
+                |unit: &Unit| unit.keys.open(script, &new_incarnation(), &unit.window, (self.reset, &fields));
             let calls = pick(&self.windows, &waiting).map(call).collect();
             let answers = self.client.run(script, calls).await?;
             let mut again = Vec::new();
@@ -239,10 +243,18 @@ impl Sink for RedisWindow {
         WindowBatch::new(self.max_records, self.wanted)
     }
 
+    /// A window is one sum over all partitions: what one of them added can't be told from the rest. So whichever is reset,
+    /// and wherever to, the windows are emptied and counted anew from what Kafka still has.
+    async fn reset(&mut self, _log: &LogId, reset: &Reset) -> Result<(), SinkError> {
+        self.reset = reset.id;
+        Ok(())
+    }
+
     async fn positions(&mut self, log: &LogId, partitions: &[Partition]) -> Result<Held, SinkError> {
         // What the ticker saw up to here is settled by asking; what it sees from here on is news.
         self.absences = self.seen.borrow_and_update().absences;
         self.open(log, partitions).await?;
+        self.reset = 0;
         Ok(Held::At(self.lowest(partitions.iter().copied())))
     }
 

@@ -104,9 +104,15 @@ impl Keys {
         cmd
     }
 
-    pub(super) fn open(&self, script: &Script, incarnation: &str, window: &Window, fields: &[String]) -> Cmd {
+    pub(super) fn open(
+        &self,
+        script: &Script,
+        incarnation: &str,
+        window: &Window,
+        (reset, fields): (i64, &[String]),
+    ) -> Cmd {
         let mut cmd = self.call(script);
-        cmd.arg(incarnation).arg(window.length_s()).arg(window.members().as_str()).arg(fields);
+        cmd.arg(incarnation).arg(window.length_s()).arg(window.members().as_str()).arg(reset).arg(fields);
         cmd
     }
 

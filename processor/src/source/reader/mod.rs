@@ -6,6 +6,7 @@
 
 mod commit;
 mod message;
+mod obey;
 mod start;
 mod trouble;
 
@@ -14,14 +15,16 @@ pub use trouble::SourceError;
 use super::client::Cluster;
 use super::group::Membership;
 use super::handoff::{Handoff, Limits};
-use super::topic::Topic;
+use crate::control;
+use crate::control::{Orders, Pause};
 use crate::health::{SinkState, State, WorkerHealth};
+use crate::metrics::LaneMetrics;
 use crate::position::{FirstStart, Held, Offset, Partition};
-use metrics::Counter;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
+use start::Found;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread;
@@ -43,6 +46,8 @@ const ASK_AGAIN: Duration = Duration::from_millis(250);
 pub struct Reading {
     /// The topic.
     pub topic: String,
+    /// The lane, as operators name it: `pipeline/sink`.
+    pub lane: String,
     /// The lane's consumer group.
     pub group: String,
     /// How many workers this process runs in that group.
@@ -51,6 +56,8 @@ pub struct Reading {
     pub first: FirstStart,
     /// How much may be read ahead.
     pub limits: Limits,
+    /// What operators order.
+    pub orders: Orders,
 }
 
 type Member = BaseConsumer<Membership>;
@@ -63,20 +70,25 @@ pub struct Reader {
     consumer: Arc<Member>,
     handoff: Arc<Handoff>,
     health: WorkerHealth,
-    records_read: Counter,
+    metrics: LaneMetrics,
     phase: Phase,
     /// When to ask again whether Kafka is there, while it is not.
     kafka_missing: Option<Instant>,
     committed: BTreeMap<Partition, (Offset, Instant)>,
     commit_due: Instant,
+    /// The orders in force.
+    pause: Option<Pause>,
+    reset: Option<control::Reset>,
 }
 
 /// What the reader is doing.
 enum Phase {
     /// It owns no partition.
     Unassigned,
+    /// It owns partitions and stands still by order.
+    Paused { partitions: Vec<Partition> },
     /// It owns partitions and wants to know where to begin; a question that failed waits until the instant given.
-    Finding { partitions: Vec<Partition>, topic: Option<Topic>, held: Option<Held>, not_before: Instant },
+    Finding { partitions: Vec<Partition>, found: Option<Found>, held: Option<Held>, not_before: Instant },
     /// It reads.
     Reading { queues: Vec<Queue>, lost: Vec<Partition> },
 }
@@ -100,7 +112,7 @@ impl Reader {
         reading: Reading,
         handoff: Arc<Handoff>,
         health: WorkerHealth,
-        records_read: Counter,
+        metrics: LaneMetrics,
     ) -> Result<Self, SourceError> {
         let context = Membership::new(reading.topic.clone(), Arc::clone(&handoff));
         let mut consumer: Member = cluster
@@ -116,11 +128,13 @@ impl Reader {
             consumer: Arc::new(consumer),
             handoff,
             health,
-            records_read,
+            metrics,
             phase: Phase::Unassigned,
             kafka_missing: None,
             committed: BTreeMap::new(),
             commit_due: now,
+            pause: None,
+            reset: None,
         })
     }
 
@@ -132,10 +146,12 @@ impl Reader {
     pub fn run(mut self, patience: Duration) -> Result<(), SourceError> {
         self.handoff.attach_reader(thread::current());
         self.await_topic()?;
+        self.await_orders()?;
         self.consumer.subscribe(&[&self.reading.topic]).map_err(SourceError::Client)?;
         while !self.handoff.is_stopping() {
             self.serve_group()?;
             self.look_for_kafka();
+            self.obey();
             self.find_start();
             self.restart_if_asked();
             let taken = self.read()?;
@@ -200,7 +216,7 @@ impl Reader {
     fn owned(&self) -> Vec<Partition> {
         match &self.phase {
             Phase::Unassigned => Vec::new(),
-            Phase::Finding { partitions, .. } => partitions.clone(),
+            Phase::Paused { partitions } | Phase::Finding { partitions, .. } => partitions.clone(),
             Phase::Reading { queues, lost } => {
                 queues.iter().map(|queue| queue.partition).chain(lost.iter().copied()).collect()
             }
@@ -248,7 +264,7 @@ impl Reader {
                 }
             });
         }
-        self.records_read.increment(u64::try_from(taken).unwrap_or_default());
+        self.metrics.records_read.increment(u64::try_from(taken).unwrap_or_default());
         for (partition, error) in failed {
             self.read_error(partition, error)?;
         }

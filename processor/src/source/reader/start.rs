@@ -1,15 +1,27 @@
-//! Where to begin: names the log, asks the sink where it stands and the group what it committed, and assigns the offsets.
+//! Where to begin: names the log, asks the group what it committed and the sink where it stands, and assigns the offsets.
 
 use super::{ASK_AGAIN, ASK_TIMEOUT, Phase, Queue, Reader};
 use crate::health::State;
-use crate::position::{FirstStart, Held, Offset, Partition, Positions, Span, Start, start_of};
-use crate::source::group::belongs_to;
+use crate::position::{FirstStart, Held, Offset, Partition, Positions, Reset, Span, Start, start_of};
+use crate::source::group::{By, Stretch, committed_by};
+use crate::source::reset::{self, Committed};
 use crate::source::topic::{self, Topic};
-use rdkafka::consumer::Consumer;
+use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::topic_partition_list::{Offset as ListOffset, TopicPartitionList};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// What Kafka has told before the sink is asked.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    topic: Topic,
+    /// Of every partition of the topic that the group ever committed.
+    committed: BTreeMap<Partition, Committed>,
+    /// The order that is due.
+    reset: Option<Reset>,
+}
 
 impl Reader {
     /// Begins to find out where to read these partitions from.
@@ -17,37 +29,44 @@ impl Reader {
         self.handoff.abandon();
         self.committed.clear();
         // Nothing of the former stretch is fetched any more, and its positions are forgotten.
-        if let Err(error) = self.consumer.assign(&TopicPartitionList::new()) {
-            tracing::error!(group = self.reading.group, %error, "the assignment could not be taken back");
-        }
+        self.unassign();
         if partitions.is_empty() {
             self.forget();
         } else {
-            self.health.set(State::Waiting { why: "finding out where to begin".to_owned() });
-            self.phase = Phase::Finding { partitions, topic: None, held: None, not_before: Instant::now() };
+            match &self.pause {
+                Some(pause) => self.stand_still(partitions, pause.clone()),
+                None => {
+                    self.health.set(State::Waiting { why: "finding out where to begin".to_owned() });
+                    self.phase =
+                        Phase::Finding { partitions, found: None, held: None, not_before: Instant::now() };
+                }
+            }
+        }
+    }
+
+    /// What was prefetched is dropped; the group's assignment stays.
+    pub(super) fn unassign(&self) {
+        if let Err(error) = self.consumer.assign(&TopicPartitionList::new()) {
+            tracing::error!(group = self.reading.group, %error, "the assignment could not be taken back");
         }
     }
 
     /// Takes the next step towards reading: names the log, asks the sink, assigns the offsets.
     pub(super) fn find_start(&mut self) {
-        let Phase::Finding { partitions, topic, held, not_before } = &mut self.phase else { return };
+        let Phase::Finding { partitions, found, held, not_before } = &mut self.phase else { return };
         if Instant::now() < *not_before {
             return;
         }
-        let Some(known) = topic.clone() else {
-            match topic::describe(&self.consumer, &self.reading.topic) {
-                Ok(Some(found)) => {
-                    self.handoff.ask(found.log.clone(), partitions.clone());
-                    *topic = Some(found);
+        let Some(known) = found.clone() else {
+            let partitions = partitions.clone();
+            match self.look_up(&partitions) {
+                Ok(looked_up) => {
+                    self.handoff.ask(looked_up.topic.log.clone(), partitions, looked_up.reset.clone());
+                    if let Phase::Finding { found, .. } = &mut self.phase {
+                        *found = Some(looked_up);
+                    }
                 }
-                Ok(None) => {
-                    *not_before = Instant::now() + ASK_AGAIN;
-                    self.waits(self.topic_is_missing());
-                }
-                Err(error) => {
-                    *not_before = Instant::now() + ASK_AGAIN;
-                    self.waits(format!("topic `{}` can't be described: {error}", self.reading.topic));
-                }
+                Err(why) => self.find_later(why),
             }
             return;
         };
@@ -58,25 +77,49 @@ impl Reader {
         match self.start(&known, &partitions, &answer) {
             Ok(reading) => self.phase = reading,
             Err(error) => {
-                self.waits(format!("can't begin to read topic `{}` yet: {error}", self.reading.topic));
-                if let Phase::Finding { not_before, .. } = &mut self.phase {
-                    *not_before = Instant::now() + ASK_AGAIN;
-                }
+                self.find_later(format!("can't begin to read topic `{}` yet: {error}", self.reading.topic));
             }
         }
     }
 
+    fn find_later(&mut self, why: String) {
+        self.waits(why);
+        if let Phase::Finding { not_before, .. } = &mut self.phase {
+            *not_before = Instant::now() + ASK_AGAIN;
+        }
+    }
+
+    /// Asks Kafka for the log and for what the group has committed, or says why it can't yet.
+    fn look_up(&self, partitions: &[Partition]) -> Result<Found, String> {
+        let name = &self.reading.topic;
+        let topic = topic::describe(&self.consumer, name)
+            .map_err(|error| format!("topic `{name}` can't be described: {error}"))?
+            .ok_or_else(|| self.topic_is_missing())?;
+        let committed = self.committed_offsets(&topic).map_err(|error| {
+            format!(
+                "the offsets that group `{}` has committed can't be asked for yet: {error}",
+                self.reading.group
+            )
+        })?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+        let reset = reset::due(self.reset.as_ref(), &topic.log, partitions, &committed, now_ms);
+        Ok(Found { topic, committed, reset })
+    }
+
     /// Decides where each partition begins and assigns it.
-    fn start(&self, topic: &Topic, partitions: &[Partition], held: &Held) -> KafkaResult<Phase> {
-        let (committed, ran_before) = self.committed_offsets(topic)?;
+    fn start(&self, found: &Found, partitions: &[Partition], held: &Held) -> KafkaResult<Phase> {
+        let Found { committed, reset, .. } = found;
         // Only a lane that never ran may begin at the end: to one that ran, records that it does not know are missing.
-        let first = if ran_before { FirstStart::Earliest } else { self.reading.first };
+        let first = if committed.is_empty() { self.reading.first } else { FirstStart::Earliest };
+        let ordered = |partition| reset.as_ref().and_then(|reset| reset.positions.get(&partition).copied());
         let mut starts = Positions::new();
         let mut lost = Vec::new();
         let mut tail_lost = false;
         for &partition in partitions {
             let (low, high) = self.consumer.fetch_watermarks(&self.reading.topic, partition, ASK_TIMEOUT)?;
-            let before = committed.get(&partition).copied();
+            let before = committed.get(&partition).filter(|committed| committed.by != By::Other);
+            let before = ordered(partition).or(before.map(|committed| committed.offset));
             match start_of(held, partition, before, first, (low, high)) {
                 Start::At(offset) => starts.insert(partition, offset),
                 Start::Earliest => starts.insert(partition, low),
@@ -88,7 +131,7 @@ impl Reader {
                 }
             };
         }
-        self.consumer.context().set_log(Some(topic.log.clone()));
+        self.consumer.context().set_stretch(self.stretch(found, partitions));
         let queues = self.queues(&starts)?;
         self.handoff.start_at(starts.clone());
         for (&partition, &at) in &starts {
@@ -101,10 +144,32 @@ impl Reader {
         for (partition, offset) in &starts {
             list.add_partition_offset(&self.reading.topic, *partition, ListOffset::Offset(*offset))?;
         }
+        if let Some(reset) = reset {
+            // Obeyed, and never again: before anything is read from there.
+            let obeyed = self.consumer.context().commit_list(&starts)?;
+            self.consumer.commit(&obeyed, CommitMode::Sync)?;
+            tracing::warn!(group = self.reading.group, order = reset.id, positions = ?reset.positions, "reset by order");
+        }
         self.consumer.assign(&list)?;
         tracing::info!(group = self.reading.group, ?starts, "reading");
         self.report_lost(&lost, tail_lost);
         Ok(Phase::Reading { queues, lost: lost.iter().map(|(partition, ..)| *partition).collect() })
+    }
+
+    /// What the commits of this stretch say: the log, and for each partition the last reset obeyed, this one included.
+    fn stretch(&self, found: &Found, partitions: &[Partition]) -> Stretch {
+        let newest = self.reset.as_ref().map(|reset| reset.id);
+        let resets = partitions.iter().filter_map(|partition| {
+            let before = match found.committed.get(partition).map(|committed| committed.by) {
+                Some(By::Us(id)) => id,
+                _ => None,
+            };
+            let is_reset = found.reset.as_ref().is_some_and(|reset| reset.positions.contains_key(partition));
+            // What was set by hand is younger than every order that was there.
+            let obeyed = if is_reset { newest.max(before) } else { before };
+            Some((*partition, obeyed?))
+        });
+        Stretch { log: Some(found.topic.log.clone()), resets: resets.collect() }
     }
 
     fn report_lost(&self, lost: &[(Partition, Offset, Offset)], tail_lost: bool) {
@@ -115,17 +180,12 @@ impl Reader {
         let stretches: Vec<_> =
             lost.iter().map(|(p, from, to)| format!("[{from}, {to}) of partition {p}")).collect();
         // Where the log has lost its end, what follows comes behind what is there now.
-        let to = if tail_lost { "--to-latest" } else { "--to-earliest" };
-        let partitions: Vec<_> = lost.iter().map(|(partition, ..)| partition.to_string()).collect();
+        let to = if tail_lost { "latest" } else { "earliest" };
         let why = format!(
-            "lost {}: kafka no longer has these records; no record is jumped over by itself. To go on without them stop \
-             every instance and reset the group: kafka-consumer-groups --bootstrap-server HOST:PORT --group {} --topic {}:{} --reset-offsets \
-             {to} --execute (for a redis window also delete its keys, so that it is counted anew; for files also move those of \
-             the partition away, with the manifest)",
+            "lost {}: kafka no longer has these records; no record is jumped over by itself. To go on without them: deltafan \
+             reset {} --to {to}",
             stretches.join(", "),
-            self.reading.group,
-            self.reading.topic,
-            partitions.join(","),
+            self.reading.lane,
         );
         tracing::error!("{why}");
         self.health.set(State::Lost { why });
@@ -149,32 +209,28 @@ impl Reader {
             .collect()
     }
 
-    /// The offsets that the group has committed for this very log; and whether it ever committed one for any partition of
-    /// any log of this name.
-    fn committed_offsets(&self, topic: &Topic) -> KafkaResult<(Positions, bool)> {
+    /// What the group has committed for the partitions of this topic, or of an earlier one of its name.
+    fn committed_offsets(&self, topic: &Topic) -> KafkaResult<BTreeMap<Partition, Committed>> {
         let mut list = TopicPartitionList::with_capacity(topic.partitions);
         for partition in 0..Partition::try_from(topic.partitions).unwrap_or(Partition::MAX) {
             list.add_partition(&self.reading.topic, partition);
         }
-        let committed = self.consumer.committed_offsets(list, ASK_TIMEOUT)?;
-        let mut positions = Positions::new();
-        let mut ran_before = false;
-        for element in committed.elements() {
+        let asked = self.consumer.committed_offsets(list, ASK_TIMEOUT)?;
+        let mut committed = BTreeMap::new();
+        for element in asked.elements() {
             element.error()?;
-            if let ListOffset::Offset(offset) = element.offset() {
-                ran_before = true;
-                if belongs_to(element.metadata(), &topic.log) {
-                    positions.insert(element.partition(), offset);
-                } else {
-                    tracing::warn!(
-                        topic = self.reading.topic,
-                        partition = element.partition(),
-                        offset,
-                        "the committed offset belongs to an earlier topic of this name and means nothing here"
-                    );
-                }
+            let ListOffset::Offset(offset) = element.offset() else { continue };
+            let by = committed_by(element.metadata(), &topic.log);
+            if by == By::Other {
+                tracing::warn!(
+                    topic = self.reading.topic,
+                    partition = element.partition(),
+                    offset,
+                    "the committed offset belongs to an earlier topic of this name and means nothing here"
+                );
             }
+            committed.insert(element.partition(), Committed { offset, by });
         }
-        Ok((positions, ran_before))
+        Ok(committed)
     }
 }

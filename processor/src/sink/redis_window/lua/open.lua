@@ -1,7 +1,8 @@
 
 -- Says where the window stands, and creates it where there is none.
 --
--- ARGV: prefix, incarnation to give if it is created, length in seconds, by, position field…
+-- ARGV: prefix, incarnation to give if it is created, length in seconds, by, number of the reset that is to be obeyed
+--       (0: none), position field…
 -- Answer: {'ok', incarnation, offset or '' of each field}, {'more'} where it has to be called again,
 --         {'other', seconds, by} where the window is kept with another length, or by something else.
 local PURGE = 1000
@@ -25,12 +26,13 @@ local function create()
     call('UNLINK', unpack(KEYS))
     incarnation, by = ARGV[2], ARGV[4]
     call('HSET', meta, 'incarnation', incarnation, 'length', ARGV[3], 'by', by, 'clock', time(), 'visible', 0,
-        'counts', count())
+        'reset', ARGV[5], 'counts', count())
     return true
 end
 
 local function main()
-    if lost then
+    -- Several workers obey one reset, each for its own partitions: the first one empties the window.
+    if lost or tonumber(ARGV[5]) > tonumber(call('HGET', meta, 'reset') or 0) then
         if not create() then
             return {'more'}
         end
@@ -38,9 +40,9 @@ local function main()
         return {'other', length, by}
     end
     local answer = {'ok', incarnation}
-    if #ARGV > 4 then
-        local held = call('HMGET', positions, unpack(ARGV, 5))
-        for i = 1, #ARGV - 4 do
+    if #ARGV > 5 then
+        local held = call('HMGET', positions, unpack(ARGV, 6))
+        for i = 1, #ARGV - 5 do
             answer[i + 2] = held[i] or ''
         end
     end

@@ -9,6 +9,7 @@
 --                           by           what a member is: content, device or content_type; content where it is missing
 --                           clock        the latest second seen; never goes back
 --                           visible      how many totals are above zero
+--                           reset        number of the last reset that was obeyed; 0 where none was
 --                           counts       how many fields and members the companions below have
 --                           cursor       there while the public key is made again: "<scan>/<cursor>"
 --   {K}:positions           "<log>/<partition>" -> offset
