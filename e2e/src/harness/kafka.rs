@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, FutureProducer, FutureRecord, Producer};
@@ -118,6 +118,20 @@ impl Kafka {
                 lag += end - position;
             }
             Ok(lag)
+        })
+        .await
+    }
+
+    /// Sets a group without members to the beginning of a topic, as Kafka's own tools do: with no word on who did it.
+    pub async fn set_group(&self, group: &str, topic: &str) -> Result<()> {
+        let topic = topic.to_owned();
+        self.ask(group, move |consumer| {
+            let mut list = TopicPartitionList::new();
+            for partition in ends(consumer, &topic)?.into_keys() {
+                let (low, _) = consumer.fetch_watermarks(&topic, partition, TIMEOUT)?;
+                list.add_partition_offset(&topic, partition, Offset::Offset(low))?;
+            }
+            Ok(consumer.commit(&list, CommitMode::Sync)?)
         })
         .await
     }

@@ -14,6 +14,7 @@ mod kills;
 mod missing_topic;
 mod mistakes;
 mod open_transaction;
+mod orders;
 mod poison;
 mod receiver_killed;
 mod two_instances;
@@ -70,6 +71,7 @@ const ON_BENCHES: &[Scenario<Bench>] = scenarios![
     "batching" => batching::run,
     "dashboard" => dashboard::run,
     "two-instances" => two_instances::run,
+    "orders" => orders::run,
     "kill-processor" => kills::processor,
     "kill-redis" => kills::redis,
     "files" => files::run,

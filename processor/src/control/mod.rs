@@ -35,7 +35,9 @@ pub struct Orders {
 
 impl Orders {
     /// The orders of the lane `pipeline/sink`.
-    pub fn new(lane: &str, known: watch::Receiver<Known>) -> Self {
+    pub fn new(lane: &str, mut known: watch::Receiver<Known>) -> Self {
+        // What was there before the lane was made is news to it.
+        known.mark_changed();
         Self { lane: lane.to_owned(), known, told: LaneOrders::default() }
     }
 
@@ -72,8 +74,10 @@ mod tests {
         tell("p/other", Order::Pause(pause.clone()));
         assert_eq!(orders.news(), None);
         tell("p/s", Order::Pause(pause.clone()));
-        assert_eq!(orders.news().expect("news").pause, Some(pause));
+        assert_eq!(orders.news().expect("news").pause, Some(pause.clone()));
         assert_eq!(orders.news(), None);
+        let mut late = Orders::new("p/s", sender.subscribe());
+        assert_eq!(late.news().expect("ordered before the lane was there").pause, Some(pause));
         tell("p/s", Order::Resume);
         assert_eq!(orders.news(), Some(LaneOrders::default()));
     }

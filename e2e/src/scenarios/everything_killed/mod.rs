@@ -237,7 +237,7 @@ impl Scene<'_> {
             // Again, now that nothing can come any more: an effect too many may have come last.
             let by_sql = effects::board_by_sql(&bench.db, "1 hour", *by).await?;
             let actual = bench.redis.board(key).await?;
-            check::no_differences(&format!("{key} and SQL"), &effects::board_differences(&actual, &by_sql))?;
+            check::no_differences(format!("{key} and SQL"), &effects::board_differences(&actual, &by_sql))?;
             check::at_least(format!("members of {key}"), i64::try_from(actual.len())?, 2)?;
             members.push(format!("{} by {}", actual.len(), by.as_str()));
         }
