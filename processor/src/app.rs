@@ -4,7 +4,7 @@
 use crate::admin;
 use crate::config::{self, Config, Pipeline, Target};
 use crate::control::{self, Orders};
-use crate::deliver::{DeadLetters, Lane, UnknownContent};
+use crate::deliver::{DeadLetters, Lane, Reads, UnknownContent};
 use crate::enrich::cache::Cache;
 use crate::enrich::fence::Fence;
 use crate::enrich::lookup::Lookup;
@@ -259,9 +259,8 @@ impl Process {
         let dead_letters = DeadLetters::new(
             self.cluster.clone(),
             &settings.dead_letters.to_string(),
-            &topic,
-            pipeline,
-            sink,
+            (&topic, Reads::Source),
+            (pipeline, sink),
         );
         let lane = Lane {
             name: format!("{pipeline}/{sink}"),

@@ -10,6 +10,7 @@ pub mod config;
 pub mod control;
 pub mod decode;
 pub mod deliver;
+pub mod dlq;
 pub mod enrich;
 pub mod generate;
 pub mod health;

@@ -49,7 +49,8 @@ Examples:
   deltafan top
   deltafan pause webhook --reason \"receiver is being moved\"
   deltafan resume webhook
-  deltafan reset webhook --to 2026-05-01T12:00:00Z";
+  deltafan reset webhook --to 2026-05-01T12:00:00Z
+  deltafan dlq list --sink webhook";
 
 pub(super) const VALIDATE: &str = "\
 Nothing is connected to. All mistakes are told at once, each with its line and what to write instead;
@@ -127,6 +128,30 @@ Examples:
   deltafan reset webhook --to 2026-05-01T12:00:00Z   records of this time or later
   deltafan reset webhook --to 0:1500,2:1498          these partitions, and no others
   deltafan reset redis --to earliest                 counted anew";
+pub(super) const DLQ: &str = "\
+A record that can't be delivered to a sink becomes a dead letter: it lies in the pipeline's topic for
+them, byte for byte, with the reason; the sink's lane goes on, and the other sinks do not notice.
+
+Examples:
+  deltafan dlq list
+  deltafan dlq show 3f0a";
+
+pub(super) const DLQ_LIST: &str = "\
+Conditions add up. A letter that was written twice, by a kill at the wrong moment, has one id and is
+listed once. TRIED counts the writes that it was part of: a sink that refuses a batch is asked with
+halves of it until the poison is alone.
+
+Examples:
+  deltafan dlq list
+  deltafan dlq list --sink webhook --since 2h
+  deltafan dlq list --stage decode --reason \"no op\" --state all
+  deltafan dlq list --json                           one JSON object a line, for jq";
+
+pub(super) const DLQ_SHOW: &str = "\
+Examples:
+  deltafan dlq show 3f0a                             as much of the id as no other letter has
+  deltafan dlq show 3f0a --value                     the value alone, to be redirected and edited
+  deltafan dlq show 3f0a --json                      with bytes in base64";
 
 #[cfg(test)]
 mod tests {
@@ -182,11 +207,15 @@ mod tests {
             super::PAUSE,
             super::RESUME,
             super::RESET,
+            super::DLQ,
+            super::DLQ_LIST,
+            super::DLQ_SHOW,
         ] {
             let (_, lines) = text.split_once("Examples:").unwrap();
             for line in lines.lines().filter_map(|line| line.find("deltafan ").map(|at| &line[at..])) {
                 // What stands behind some blanks explains it.
-                let typed = line.split("   ").next().unwrap().replace("receiver is being moved", "x");
+                let typed = line.split("   ").next().unwrap();
+                let typed = typed.replace("receiver is being moved", "x").replace("no op", "no-op");
                 let words = typed.split_whitespace();
                 let parsed = Cli::command().try_get_matches_from(words);
                 assert!(parsed.is_ok(), "{typed}: {}", parsed.unwrap_err());
@@ -209,6 +238,9 @@ mod tests {
             super::PAUSE,
             super::RESUME,
             super::RESET,
+            super::DLQ,
+            super::DLQ_LIST,
+            super::DLQ_SHOW,
         ] {
             for line in text.lines() {
                 assert!(line.chars().count() <= 102, "{line}");

@@ -1,8 +1,9 @@
 //! The command line: what can be asked for, in the order in which one needs it. What the words mean is said in [`help`],
-//! what is done in [`commands`], [`load`], [`top`] and [`control`].
+//! what is done in [`commands`], [`load`], [`top`], [`control`] and [`dlq`].
 
 mod commands;
 mod control;
+mod dlq;
 mod help;
 mod load;
 mod top;
@@ -49,6 +50,9 @@ enum Command {
     /// Lets the lane of one sink go on from another position
     #[command(after_help = help::RESET)]
     Reset(control::ResetArgs),
+    /// Lists, shows, replays and purges records that could not be delivered
+    #[command(after_help = help::DLQ)]
+    Dlq(dlq::DlqArgs),
     /// Prints the version
     Version,
 }
@@ -86,6 +90,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Pause(args) => control::pause(&args),
         Command::Resume(args) => control::resume(&args),
         Command::Reset(args) => control::reset(&args),
+        Command::Dlq(args) => dlq::dlq(&args),
         Command::Version => commands::say(&format!("deltafan {}", env!("CARGO_PKG_VERSION"))),
     }
 }

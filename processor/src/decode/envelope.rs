@@ -49,6 +49,21 @@ pub enum DecodeError {
     },
 }
 
+impl DecodeError {
+    /// The kind of error in one word, for dead letters.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::Json(_) => "json",
+            Self::NotDebezium(_) => "not_debezium",
+            Self::UnknownOp(_) => "unknown_op",
+            Self::MissingImage { .. } => "missing_image",
+            Self::KeyOnly => "key_only",
+            Self::Column { .. } => "column",
+        }
+    }
+}
+
 /// All fields of every message kind that Debezium writes, each one optional: which are there says what it is.
 #[derive(Deserialize)]
 struct Envelope<'a> {

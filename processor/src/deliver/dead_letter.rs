@@ -1,12 +1,14 @@
 //! Dead letters: records that can't be delivered, kept byte for byte in a topic of their own.
 
+use super::Reads;
+use super::outbox::Tried;
+use crate::dlq::letter::{self, Letter, Origin};
 use crate::position::LogId;
 use crate::source::Record;
 use crate::source::client::Cluster;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
-use sha2::{Digest, Sha256};
 use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -45,17 +47,19 @@ impl Stage {
 
 /// A record that can't be delivered.
 #[derive(Debug)]
-pub struct DeadLetter<'r> {
+pub(super) struct DeadLetter<'r> {
     /// The log that holds it.
     pub log: &'r LogId,
     /// The record with its headers.
     pub record: Record<'r>,
     /// Where it failed.
     pub stage: Stage,
+    /// The kind of error, one word.
+    pub class: &'static str,
     /// What is wrong.
     pub reason: &'r str,
-    /// How often it was tried.
-    pub attempts: u32,
+    /// How often it was tried, and when.
+    pub tried: Tried,
 }
 
 /// Why dead letters could not be made durable.
@@ -84,6 +88,7 @@ pub struct DeadLetters {
     cluster: Cluster,
     topic: String,
     source_topic: String,
+    reads: Reads,
     pipeline: String,
     sink: String,
     producer: OnceLock<FutureProducer>,
@@ -91,11 +96,17 @@ pub struct DeadLetters {
 
 impl DeadLetters {
     /// Dead letters of the lane `pipeline`/`sink`, which reads `source_topic`, go to `topic`.
-    pub fn new(cluster: Cluster, topic: &str, source_topic: &str, pipeline: &str, sink: &str) -> Self {
+    pub fn new(
+        cluster: Cluster,
+        topic: &str,
+        (source_topic, reads): (&str, Reads),
+        (pipeline, sink): (&str, &str),
+    ) -> Self {
         Self {
             cluster,
             topic: topic.to_owned(),
             source_topic: source_topic.to_owned(),
+            reads,
             pipeline: pipeline.to_owned(),
             sink: sink.to_owned(),
             producer: OnceLock::new(),
@@ -106,7 +117,7 @@ impl DeadLetters {
     ///
     /// # Errors
     /// One of them is perhaps not: all are to be written again, under the same ids.
-    pub async fn store(&self, letters: &[DeadLetter<'_>]) -> Result<(), StoreError> {
+    pub(super) async fn store(&self, letters: &[DeadLetter<'_>]) -> Result<(), StoreError> {
         let broken = |error| self.broken(error);
         let producer = self.producer().map_err(broken)?;
         // All are handed over before the first is waited for.
@@ -156,42 +167,65 @@ impl DeadLetters {
         }
     }
 
-    /// The record's own headers as they were, then Kafka Connect's convention, then ours.
-    fn headers(&self, letter: &DeadLetter<'_>) -> OwnedHeaders {
-        let record = &letter.record;
-        let (partition, offset) = (record.partition.to_string(), record.offset.to_string());
-        let (id, attempts) = (self.id(letter), letter.attempts.to_string());
-        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis().to_string();
-        let added = [
-            ("__connect.errors.topic", self.source_topic.as_str()),
-            ("__connect.errors.partition", &partition),
-            ("__connect.errors.offset", &offset),
-            ("__connect.errors.connector.name", &self.sink),
-            ("__connect.errors.stage", letter.stage.name()),
-            ("__connect.errors.exception.message", letter.reason),
-            ("deltafan.id", &id),
-            ("deltafan.pipeline", &self.pipeline),
-            ("deltafan.sink", &self.sink),
-            ("deltafan.stage", letter.stage.name()),
-            ("deltafan.reason", letter.reason),
-            ("deltafan.attempts", &attempts),
-            ("deltafan.failed_at_ms", &now_ms),
-        ];
-        let mut headers = OwnedHeaders::new_with_capacity(record.headers.len() + added.len());
-        for (name, value) in &record.headers {
+    /// The record's own headers as they were, then those of the letter.
+    fn headers(&self, dead: &DeadLetter<'_>) -> OwnedHeaders {
+        let (letter, own) = self.letter(dead);
+        let added = letter.headers();
+        let own = dead.record.headers.get(..own).unwrap_or_default();
+        let mut headers = OwnedHeaders::new_with_capacity(own.len() + added.len());
+        for (name, value) in own {
             // The client wants text; a name that is none arrives with its foreign bytes replaced.
             headers = headers.insert(Header { key: &String::from_utf8_lossy(name), value: *value });
         }
-        for (key, value) in added {
+        for (key, value) in &added {
             headers = headers.insert(Header { key, value: Some(value) });
         }
         headers
     }
 
-    /// The same for the same record of the same lane, whoever writes it again; another one for a topic made again.
-    fn id(&self, DeadLetter { log, record, .. }: &DeadLetter<'_>) -> String {
-        let place = format!("{}/{}/{log}/{}/{}", self.pipeline, self.sink, record.partition, record.offset);
-        let digest = Sha256::digest(place.as_bytes());
-        digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    /// What the letter says of itself, and how many of the record's headers are the record's own.
+    fn letter(&self, dead: &DeadLetter<'_>) -> (Letter, usize) {
+        let DeadLetter { log, record, stage, class, reason, tried } = dead;
+        let replayed = match self.reads {
+            Reads::Replays => Letter::read(&record.headers),
+            Reads::Source => None,
+        };
+        let (before, own) = replayed.unwrap_or_else(|| {
+            let origin = Origin {
+                topic: self.source_topic.clone(),
+                log: log.to_string(),
+                partition: record.partition,
+                offset: record.offset,
+            };
+            let new = Letter {
+                id: letter::id(&self.pipeline, &self.sink, log, record.partition, record.offset),
+                pipeline: self.pipeline.clone(),
+                sink: self.sink.clone(),
+                stage: String::new(),
+                class: String::new(),
+                reason: String::new(),
+                attempts: 0,
+                first_ms: unix_ms(tried.first),
+                last_ms: 0,
+                replay: 0,
+                edited: false,
+                origin,
+            };
+            (new, record.headers.len())
+        });
+        let letter = Letter {
+            stage: stage.name().to_owned(),
+            class: (*class).to_owned(),
+            reason: (*reason).to_owned(),
+            attempts: before.attempts.saturating_add(u64::from(tried.attempts)),
+            last_ms: unix_ms(tried.last),
+            ..before
+        };
+        (letter, own)
     }
+}
+
+fn unix_ms(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -9,7 +9,8 @@ mod prepare;
 mod retry;
 mod write;
 
-pub use dead_letter::{DeadLetter, DeadLetters, Stage};
+use dead_letter::DeadLetter;
+pub use dead_letter::{DeadLetters, Stage};
 
 use crate::enrich::Enricher;
 use crate::health::WorkerHealth;
@@ -26,6 +27,15 @@ pub enum UnknownContent {
     Nulls,
     /// Make it a dead letter.
     DeadLetter,
+}
+
+/// What a lane's workers read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reads {
+    /// The changes of the pipeline.
+    Source,
+    /// Dead letters that are delivered again: those addressed to this lane, the others are passed over.
+    Replays,
 }
 
 /// What the workers of a lane share.

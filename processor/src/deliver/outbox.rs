@@ -8,6 +8,7 @@ use crate::source::{Epoch, Question, Record};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
 
 use super::Stage;
@@ -28,7 +29,31 @@ pub(super) struct RecordRef {
 pub(super) struct Refused {
     pub record: RecordRef,
     pub stage: Stage,
+    /// The kind of error, one word.
+    pub class: &'static str,
     pub reason: String,
+    pub tried: Tried,
+}
+
+/// How often something was tried, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Tried {
+    pub attempts: u32,
+    pub first: SystemTime,
+    pub last: SystemTime,
+}
+
+impl Tried {
+    /// Nothing was tried so far.
+    pub fn never() -> Self {
+        Self { attempts: 0, first: UNIX_EPOCH, last: UNIX_EPOCH }
+    }
+
+    /// Tried once more.
+    pub fn again(self, now: SystemTime) -> Self {
+        let first = if self.attempts == 0 { now } else { self.first };
+        Self { attempts: self.attempts.saturating_add(1), first, last: now }
+    }
 }
 
 /// One write to be.

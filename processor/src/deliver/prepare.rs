@@ -1,6 +1,6 @@
 //! Preparing: from chunks of records to requests that only need to be written. Decode → enrich → transform → encode.
 
-use super::outbox::{Outbox, RecordRef, Refused, Request};
+use super::outbox::{Outbox, RecordRef, Refused, Request, Tried};
 use super::{Lane, Stage, UnknownContent, retry};
 use crate::decode::{DecodeError, Decoded, decode};
 use crate::enrich::{Enricher, Freshness};
@@ -12,6 +12,7 @@ use crate::source::{Epoch, Handoff, Order, Record};
 use crate::transform::{Content, Transformed, transform};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::SystemTime;
 use uuid::Uuid;
 
 /// Records prepared at a stretch before the write in flight gets its turn on the thread.
@@ -159,7 +160,7 @@ impl<B: Batch> Preparing<'_, B> {
             match fate {
                 Fate::Nothing(kind) => self.lane.metrics.without_effect(kind),
                 Fate::Refused(stage, error) => {
-                    request.refused.push(Refused { record: at, stage, reason: error.to_string() });
+                    request.refused.push(refused(at, stage, error.class(), error.to_string()));
                 }
                 Fate::Event(change) => self.push(request, at, record, &change, content),
             }
@@ -177,7 +178,7 @@ impl<B: Batch> Preparing<'_, B> {
         let wanted = change.row().and_then(|row| row.content_id).filter(|_| self.wants_content);
         if let (Some(id), None, UnknownContent::DeadLetter) = (wanted, content, self.lane.unknown_content) {
             let reason = format!("there is no content {id}");
-            request.refused.push(Refused { record: at, stage: Stage::Enrich, reason });
+            request.refused.push(refused(at, Stage::Enrich, "unknown_content", reason));
             return;
         }
         let event = Event { partition: record.partition, offset: record.offset, change, content };
@@ -187,10 +188,15 @@ impl<B: Batch> Preparing<'_, B> {
                 request.committed_us.push(change.source.committed_us);
             }
             Err(refusal) => {
-                request.refused.push(Refused { record: at, stage: Stage::Encode, reason: refusal.reason });
+                request.refused.push(refused(at, Stage::Encode, "value", refusal.reason));
             }
         }
     }
+}
+
+/// A record that is refused before it is written anywhere: trying it again would say the same.
+fn refused(record: RecordRef, stage: Stage, class: &'static str, reason: String) -> Refused {
+    Refused { record, stage, class, reason, tried: Tried::never().again(SystemTime::now()) }
 }
 
 /// Decodes a record and reads its rows.

@@ -2,7 +2,7 @@
 //! dead letters. All retry, pausing and bisection is here.
 
 use super::dead_letter::StoreError;
-use super::outbox::{Item, Outbox, RecordRef, Refused, Request};
+use super::outbox::{Item, Outbox, RecordRef, Refused, Request, Tried};
 use super::{DeadLetter, Lane, Stage, retry};
 use crate::health::{SinkState, WorkerHealth};
 use crate::position::{Held, LogId};
@@ -32,7 +32,15 @@ enum Ended {
     /// It is durable, but for these events (index, reason).
     Durable(Vec<(usize, String)>),
     /// The sink condemns it, or it is too large: to be cut in two, or a dead letter if it is a single event.
-    Condemned(String),
+    Condemned(Class, String),
+}
+
+/// What is still to be written of a request.
+struct Part<B> {
+    batch: B,
+    /// The index of its first event within the request.
+    first: usize,
+    tried: Tried,
 }
 
 impl<S: Sink> Writing<'_, S> {
@@ -96,27 +104,30 @@ impl<S: Sink> Writing<'_, S> {
     /// the write.
     async fn deliver(&mut self, request: &Request<S::Batch>, batch: S::Batch) -> Result<(), GivenUp> {
         self.bury(request, &request.refused).await?;
-        // What is still to be written, with the index of its first event; the next part is the last of the list.
-        let mut parts = vec![(batch, 0)];
-        while let Some((mut batch, first)) = parts.pop() {
-            let records = request.events.get(first..first + batch.len()).unwrap_or_default();
-            match self.batch(request, &batch).await? {
+        // The next part is the last of the list.
+        let mut parts = vec![Part { batch, first: 0, tried: Tried::never() }];
+        while let Some(mut part) = parts.pop() {
+            let events = part.batch.len();
+            let records = request.events.get(part.first..part.first + events).unwrap_or_default();
+            match self.batch(request, &mut part).await? {
                 Ended::Durable(rejected) => {
-                    let refused =
-                        rejected.into_iter().filter_map(|(index, reason)| refuse(records, index, reason));
+                    let refused = rejected.into_iter().filter_map(|(index, reason)| {
+                        Some(refuse(records.get(index)?, "rejected", reason, part.tried))
+                    });
                     let refused: Vec<_> = refused.collect();
                     self.bury(request, &refused).await?;
-                    self.count(request, first, records.len(), refused.len());
+                    self.count(request, part.first, events, refused.len());
                 }
-                Ended::Condemned(reason) if batch.len() <= 1 => {
-                    let refused: Vec<_> = refuse(records, 0, reason).into_iter().collect();
-                    self.bury(request, &refused).await?;
+                Ended::Condemned(class, reason) if events <= 1 => {
+                    let refused =
+                        records.first().map(|record| refuse(record, class_name(class), reason, part.tried));
+                    self.bury(request, refused.as_slice()).await?;
                 }
-                Ended::Condemned(_) => {
-                    let half = batch.len() / 2;
-                    let rest = batch.split_off(half);
-                    parts.push((rest, first + half));
-                    parts.push((batch, first));
+                Ended::Condemned(..) => {
+                    let half = events / 2;
+                    let rest = part.batch.split_off(half);
+                    parts.push(Part { batch: rest, first: part.first + half, tried: part.tried });
+                    parts.push(part);
                 }
             }
         }
@@ -124,14 +135,20 @@ impl<S: Sink> Writing<'_, S> {
     }
 
     /// Writes one batch until the sink has answered for it.
-    async fn batch(&mut self, request: &Request<S::Batch>, batch: &S::Batch) -> Result<Ended, GivenUp> {
+    async fn batch(
+        &mut self,
+        request: &Request<S::Batch>,
+        Part { batch, tried, .. }: &mut Part<S::Batch>,
+    ) -> Result<Ended, GivenUp> {
         loop {
             if !self.handoff.begin_write(request.epoch) {
                 return Err(GivenUp::Superseded);
             }
             let began = Instant::now();
             let write = Write { log: &request.log, spans: &request.spans, batch };
-            let error = match self.sink.write(write).await {
+            let written = self.sink.write(write).await;
+            *tried = tried.again(SystemTime::now());
+            let error = match written {
                 Ok(Written::Durable { rejected }) => {
                     self.works();
                     // A write without events only moves the position.
@@ -150,7 +167,7 @@ impl<S: Sink> Writing<'_, S> {
             if matches!(error.class, Class::Refused | Class::TooLarge) {
                 self.works();
                 self.lane.metrics.error(class_name(error.class));
-                return Ok(Ended::Condemned(describe(&error)));
+                return Ok(Ended::Condemned(error.class, describe(&error)));
             }
             let pause = self.failed(&error);
             self.handoff.rest();
@@ -162,7 +179,7 @@ impl<S: Sink> Writing<'_, S> {
     async fn bury(&mut self, request: &Request<S::Batch>, refused: &[Refused]) -> Result<(), GivenUp> {
         let epoch = request.epoch;
         let letters: Vec<_> =
-            refused.iter().filter_map(|refused| self.letter(&request.log, refused)).collect();
+            refused.iter().filter_map(|refused| Self::letter(&request.log, refused)).collect();
         if letters.is_empty() {
             return Ok(());
         }
@@ -202,14 +219,15 @@ impl<S: Sink> Writing<'_, S> {
         Ok(())
     }
 
-    fn letter<'r>(&self, log: &'r LogId, refused: &'r Refused) -> Option<DeadLetter<'r>> {
+    fn letter<'r>(log: &'r LogId, refused: &'r Refused) -> Option<DeadLetter<'r>> {
         let record = refused.record.chunk.get_whole(refused.record.index)?;
         Some(DeadLetter {
             log,
             record,
             stage: refused.stage,
+            class: refused.class,
             reason: &refused.reason,
-            attempts: self.failures + 1,
+            tried: refused.tried,
         })
     }
 
@@ -262,8 +280,9 @@ impl<S: Sink> Writing<'_, S> {
     }
 }
 
-fn refuse(records: &[RecordRef], index: usize, reason: String) -> Option<Refused> {
-    records.get(index).map(|record| Refused { record: record.clone(), stage: Stage::Sink, reason })
+/// A record that the sink refused.
+fn refuse(record: &RecordRef, class: &'static str, reason: String, tried: Tried) -> Refused {
+    Refused { record: record.clone(), stage: Stage::Sink, class, reason, tried }
 }
 
 /// The error with its causes and remedy on one line.

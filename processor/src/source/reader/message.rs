@@ -8,7 +8,12 @@ use std::ffi::CStr;
 
 /// Copies a message into the chunk.
 pub(super) fn push(chunk: &mut Chunk, from: Offset, message: &BorrowedMessage<'_>) {
-    chunk.push(&Record {
+    chunk.push(&record(from, message));
+}
+
+/// A message as a record, borrowed from it.
+pub(crate) fn record<'m>(from: Offset, message: &'m BorrowedMessage<'_>) -> Record<'m> {
+    Record {
         partition: message.partition(),
         from,
         offset: message.offset(),
@@ -16,7 +21,7 @@ pub(super) fn push(chunk: &mut Chunk, from: Offset, message: &BorrowedMessage<'_
         key: message.key(),
         value: message.payload(),
         headers: headers(message),
-    });
+    }
 }
 
 /// The headers as bytes. The client's own reading panics where a name is no UTF-8, and names are whatever the producer wrote.

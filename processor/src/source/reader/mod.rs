@@ -5,7 +5,7 @@
 //! consumer is polled on, so the group keeps its member however long the sink is away.
 
 mod commit;
-mod message;
+pub(crate) mod message;
 mod obey;
 mod start;
 mod trouble;
