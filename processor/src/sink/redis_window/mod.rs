@@ -35,6 +35,7 @@ mod config;
 mod encode;
 mod error;
 mod ranking;
+mod reading;
 mod script;
 mod ticker;
 
@@ -44,6 +45,7 @@ mod tests;
 pub use config::{Settings, SettingsError, Window};
 pub use encode::WindowBatch;
 pub use ranking::{By, Contents, Learnt};
+pub use reading::{Reading, read};
 pub use ticker::{Seen, Standing, Ticker};
 
 use self::belief::{Belief, Plan, field};

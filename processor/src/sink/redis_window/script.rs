@@ -48,6 +48,9 @@ macro_rules! script {
     };
 }
 
+/// Reads a window; stands by itself, since it changes nothing.
+pub(super) static READ: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/read.lua")));
+
 /// The scripts in use.
 pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts::edited(str::to_owned));
 
@@ -120,6 +123,10 @@ impl Keys {
         let mut cmd = self.call(script);
         cmd.arg(budget);
         cmd
+    }
+
+    pub(super) fn read(&self, script: &Script) -> Cmd {
+        self.call(script)
     }
 
     pub(super) fn tell<'c>(

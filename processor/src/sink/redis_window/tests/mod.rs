@@ -4,6 +4,7 @@ mod boards;
 mod faults;
 mod model;
 mod once;
+mod reading;
 mod server;
 mod speed;
 mod window;
