@@ -361,7 +361,7 @@ fn files_settings(files: &config::Files) -> file::Settings {
     }
 }
 
-fn redis_settings(redis: &config::RedisWindow) -> anyhow::Result<redis_window::Settings> {
+pub(crate) fn redis_settings(redis: &config::RedisWindow) -> anyhow::Result<redis_window::Settings> {
     let window = |window: &config::Window| {
         let by = match window.by {
             config::By::Content => By::Content,

@@ -18,7 +18,7 @@ pub(super) const AFTER_SHORT: &str = "\
 /// Behind the options, with `--help`.
 pub(super) const AFTER: &str = "\
 The commands stand in the order in which one needs them: `validate` a configuration, `run` it,
-`generate` something to watch, and look at the leaderboards with `top`.
+`generate` something to watch, look at the leaderboards with `top`, and `verify` that all is there.
 
 Environment:
   DELTAFAN_CONFIG         the configuration file, where --config is not given
@@ -41,12 +41,14 @@ Exit status:
   0  done, or stopped in order
   1  something failed that may pass by itself: a service is away
   2  somebody must act: configuration, options, credentials, rights, tables
+  `verify` also: 1 for differences, 3 where not everything could be compared
 
 Examples:
   deltafan validate --config deltafan.yaml --print
   deltafan run --config deltafan.yaml
   deltafan generate --rate 20 --contents 50
   deltafan top
+  deltafan verify --since 1h
   deltafan pause webhook --reason \"receiver is being moved\"
   deltafan resume webhook
   deltafan reset webhook --to 2026-05-01T12:00:00Z
@@ -153,6 +155,32 @@ Examples:
   deltafan dlq show 3f0a --value                     the value alone, to be redirected and edited
   deltafan dlq show 3f0a --json                      with bytes in base64";
 
+pub(super) const VERIFY: &str = "\
+One snapshot of Postgres is the truth. A logical message behind it (the mark) says from where on Kafka
+holds all that the snapshot sees; live traffic is no difference, and nothing has to stand still:
+  topic         every row came to Kafka, and its last change there says what the table says
+  leaderboards  each member's sum and score, to the millisecond, where the window stands
+  webhook       each change is held once, with the row's values and what follows from them
+  files         the same; they are read where they lie
+An event may be enriched with content that is newer than it is: that is counted, and no difference.
+What nobody can tell any more (older than the topic, the receiver or the lane) is unchecked.
+
+It writes nothing but the mark, and needs no more rights than `run` has. Some 250 MB of memory for a
+million rows; at most five millions at once. Further columns than those of init.sql are compared with
+their change in Kafka, not with the table.
+
+Exit status:
+  0  no difference, and all was compared
+  1  differences; they are named by row, event or member
+  2  somebody must act: configuration, options, rights, tables
+  3  no difference, but something could not be compared: it is away, paused or behind
+
+Examples:
+  deltafan verify                                    rows of the last hour, in every sink
+  deltafan verify --since 7d --sink webhook --wait 5min
+  deltafan verify --since 2026-11-21T03:00:00Z --until 2026-11-21T04:00:00Z
+  deltafan verify --json --limit 1000                one JSON object, for jq";
+
 #[cfg(test)]
 mod tests {
     use super::super::Cli;
@@ -210,6 +238,7 @@ mod tests {
             super::DLQ,
             super::DLQ_LIST,
             super::DLQ_SHOW,
+            super::VERIFY,
         ] {
             let (_, lines) = text.split_once("Examples:").unwrap();
             for line in lines.lines().filter_map(|line| line.find("deltafan ").map(|at| &line[at..])) {
@@ -241,6 +270,7 @@ mod tests {
             super::DLQ,
             super::DLQ_LIST,
             super::DLQ_SHOW,
+            super::VERIFY,
         ] {
             for line in text.lines() {
                 assert!(line.chars().count() <= 102, "{line}");

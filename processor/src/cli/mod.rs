@@ -1,5 +1,5 @@
 //! The command line: what can be asked for, in the order in which one needs it. What the words mean is said in [`help`],
-//! what is done in [`commands`], [`load`], [`top`], [`control`] and [`dlq`].
+//! what is done in [`commands`], [`load`], [`top`], [`control`], [`dlq`] and [`verify`].
 
 mod commands;
 mod control;
@@ -7,6 +7,7 @@ mod dlq;
 mod help;
 mod load;
 mod top;
+mod verify;
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -53,6 +54,9 @@ enum Command {
     /// Lists, shows, replays and purges records that could not be delivered
     #[command(after_help = help::DLQ)]
     Dlq(dlq::DlqArgs),
+    /// Compares the tables with what every sink holds, and names what differs
+    #[command(after_help = help::VERIFY)]
+    Verify(verify::VerifyArgs),
     /// Prints the version
     Version,
 }
@@ -81,8 +85,8 @@ fn failed(error: impl Into<anyhow::Error>) -> Failure {
 }
 
 /// Does what the command line says.
-pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
-    match cli.command {
+pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let done = match cli.command {
         Command::Validate { config, print } => commands::validate(&config, print),
         Command::Run(args) => commands::run(&args),
         Command::Generate(args) => load::generate(args),
@@ -91,6 +95,8 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Resume(args) => control::resume(&args),
         Command::Reset(args) => control::reset(&args),
         Command::Dlq(args) => dlq::dlq(&args),
+        Command::Verify(args) => return verify::verify(&args),
         Command::Version => commands::say(&format!("deltafan {}", env!("CARGO_PKG_VERSION"))),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }

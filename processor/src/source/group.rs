@@ -116,6 +116,11 @@ pub(super) enum By {
     Other,
 }
 
+/// Whether a committed offset with this metadata means something in `log`.
+pub(crate) fn belongs_to(metadata: &str, log: &LogId) -> bool {
+    committed_by(metadata, log) != By::Other
+}
+
 /// Who made a commit with this metadata, seen from a reader of `log`.
 pub(super) fn committed_by(metadata: &str, log: &LogId) -> By {
     if metadata.is_empty() {

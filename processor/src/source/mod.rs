@@ -5,7 +5,7 @@
 
 pub mod chunk;
 pub mod client;
-mod group;
+pub(crate) mod group;
 pub mod handoff;
 pub mod reader;
 mod reset;
