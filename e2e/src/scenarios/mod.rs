@@ -19,6 +19,7 @@ mod poison;
 mod receiver_killed;
 mod two_instances;
 mod values;
+mod verify;
 mod webhook_paused;
 mod window;
 mod wrong_password;
@@ -68,6 +69,7 @@ const ON_BENCHES: &[Scenario<Bench>] = scenarios![
     "window" => window::run,
     "open-transaction" => open_transaction::run,
     "generated" => generated::run,
+    "verify" => verify::run,
     "batching" => batching::run,
     "dashboard" => dashboard::run,
     "two-instances" => two_instances::run,
