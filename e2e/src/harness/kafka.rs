@@ -69,7 +69,8 @@ impl Kafka {
         config
     }
 
-    fn reader(&self, group: &str) -> Result<BaseConsumer> {
+    /// A consumer of committed records that belongs to `group` by name only.
+    pub fn reader(&self, group: &str) -> Result<BaseConsumer> {
         let mut config = self.config();
         config
             .set("group.id", group)

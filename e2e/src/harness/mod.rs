@@ -3,10 +3,13 @@
 
 pub mod bench;
 pub mod browser;
+pub mod changes;
 pub mod check;
 pub mod config;
+pub mod connect;
 pub mod db;
 pub mod effects;
+pub mod follow;
 pub mod kafka;
 pub mod load;
 pub mod metrics;

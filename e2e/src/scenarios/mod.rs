@@ -15,6 +15,7 @@ mod missing_topic;
 mod mistakes;
 mod open_transaction;
 mod orders;
+mod places_killed;
 mod poison;
 mod receiver_killed;
 mod two_instances;
@@ -81,6 +82,7 @@ const ON_BENCHES: &[Scenario<Bench>] = scenarios![
     "kill-postgres" => everything_killed::postgres,
     "kill-kafka" => everything_killed::kafka,
     "kill-connect" => everything_killed::connect,
+    "kill-shared-places" => places_killed::run,
     "kill-at-random" => everything_killed::at_random,
     "poison" => poison::run,
     "receiver-killed" => receiver_killed::run,
@@ -95,8 +97,11 @@ const ON_BENCHES: &[Scenario<Bench>] = scenarios![
     "redis-flushed" => flushed::run,
 ];
 
-/// A scenario that takes longer hangs.
+/// A scenario that takes longer hangs; unless it was told to be a long one.
 const LONGEST: Duration = Duration::from_secs(300);
+/// What makes scenarios long, and what they may then take.
+const LONG: &str = "DELTAFAN_E2E_KILLS";
+const LONGEST_LONG: Duration = Duration::from_secs(3600);
 
 /// What is to be run, and where.
 pub struct Run<'a> {
@@ -169,9 +174,10 @@ impl Run<'_> {
 
     async fn one<Place>(&self, scenario: &Scenario<Place>, place: &Place, report: &mut Report) {
         let began = Instant::now();
-        let ended = match tokio::time::timeout(LONGEST, (scenario.run)(place)).await {
+        let longest = if std::env::var_os(LONG).is_some() { LONGEST_LONG } else { LONGEST };
+        let ended = match tokio::time::timeout(longest, (scenario.run)(place)).await {
             Ok(ended) => ended,
-            Err(_) => Err(anyhow::anyhow!("it has not ended after {} s", LONGEST.as_secs())),
+            Err(_) => Err(anyhow::anyhow!("it has not ended after {} s", longest.as_secs())),
         };
         report.ended(scenario.name, began.elapsed(), ended, &self.folder.join(scenario.name));
     }

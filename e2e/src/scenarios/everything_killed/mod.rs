@@ -1,18 +1,16 @@
 //! kill -9 of every part while rows are inserted, updated and deleted: each three times, then all in random order.
 //!
-//! Rows come by statements: rows of a COPY and changes of keys, whose records share their place in the log, may get lost
-//! in Debezium itself when Connect is killed.
+//! Rows come by statements: those whose records share their place in the log are the matter of `places_killed`.
 
-mod changes;
 mod victim;
 
 use crate::harness::bench::COMPLETE;
+use crate::harness::changes::{self, Changes};
 use crate::harness::config::{By, Window};
 use crate::harness::process::Process;
 use crate::harness::wait::{self, Look, seen_if};
 use crate::harness::{Bench, Measured, Plan, Processor, Receiver, check, effects};
 use anyhow::{Result, ensure};
-use changes::Changes;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;

@@ -1,8 +1,8 @@
 //! The changes that happened, kept by a trigger in the transactions that make them, and what came of them.
 
-use crate::harness::Bench;
-use crate::harness::check;
-use crate::harness::receiver::Event;
+use super::bench::Bench;
+use super::check;
+use super::receiver::Event;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -14,6 +14,10 @@ const WATCH: &str = "
     CREATE TABLE e2e.changes (op text, id bigint, duration_ms int, at timestamptz DEFAULT clock_timestamp());
     CREATE FUNCTION e2e.keep() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
+        IF TG_OP = 'UPDATE' AND NEW.id <> OLD.id THEN
+            INSERT INTO e2e.changes VALUES ('d', OLD.id, OLD.duration_ms), ('c', NEW.id, NEW.duration_ms);
+            RETURN NULL;
+        END IF;
         INSERT INTO e2e.changes (op, id, duration_ms)
         SELECT CASE TG_OP WHEN 'INSERT' THEN 'c' WHEN 'UPDATE' THEN 'u' ELSE 'd' END, changed.id, changed.duration_ms
         FROM (SELECT (CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END).*) AS changed;
@@ -22,13 +26,15 @@ const WATCH: &str = "
     CREATE TRIGGER e2e AFTER INSERT OR UPDATE OR DELETE ON engagement_events FOR EACH ROW EXECUTE FUNCTION e2e.keep()";
 const FORGET: &str = "DROP SCHEMA IF EXISTS e2e CASCADE";
 
-/// A change of a row: of a deleted one as it was before.
+/// A change of a row: of a deleted one as it was before. One of its key is a delete and an insert.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Change {
     /// `c`, `u` or `d`.
     pub op: String,
-    id: i64,
-    duration_ms: Option<i32>,
+    /// The row's key.
+    pub id: i64,
+    /// What was in the row.
+    pub duration_ms: Option<i32>,
 }
 
 /// What happens to the table of events from the beginning of a scenario on.
@@ -39,6 +45,11 @@ impl<'b> Changes<'b> {
     pub async fn watch(bench: &'b Bench) -> Result<Self> {
         bench.db.run(WATCH).await?;
         Ok(Self(bench))
+    }
+
+    /// Forgets those that were kept so far.
+    pub async fn start_over(&self) -> Result<()> {
+        self.0.db.run("TRUNCATE e2e.changes").await
     }
 
     /// Keeps none any more.
@@ -73,22 +84,29 @@ struct Body {
 
 /// Each change is at the receiver as often as it happened, and nothing else is.
 pub fn compare(happened: Vec<Change>, events: Vec<Event>) -> Result<()> {
-    let mut missing: BTreeMap<Change, i64> = BTreeMap::new();
-    for change in happened {
-        *missing.entry(change).or_default() += 1;
-    }
-    for event in events {
+    let arrived = events.into_iter().map(|event| {
         let body: Body = serde_json::from_str(&event.json).context("an event")?;
-        let change = Change { op: event.op, id: event.id, duration_ms: body.duration_ms };
-        *missing.entry(change).or_default() -= 1;
-    }
-    let differences: Vec<_> = missing
+        Ok(Change { op: event.op, id: event.id, duration_ms: body.duration_ms })
+    });
+    let differences = differences(happened, arrived.collect::<Result<_>>()?);
+    let differences: Vec<_> = differences
         .into_iter()
-        .filter(|(_, count)| *count != 0)
         .map(|(change, count)| match count {
             1.. => format!("{change:?} is missing {count} times"),
             _ => format!("{change:?} is there {} times too often", -count),
         })
         .collect();
     check::no_differences("changes that happened and events at the receiver", &differences)
+}
+
+/// The changes that arrived less often (counts above zero) or more often (below) than they happened.
+pub fn differences(happened: Vec<Change>, arrived: Vec<Change>) -> Vec<(Change, i64)> {
+    let mut missing: BTreeMap<Change, i64> = BTreeMap::new();
+    for change in happened {
+        *missing.entry(change).or_default() += 1;
+    }
+    for change in arrived {
+        *missing.entry(change).or_default() -= 1;
+    }
+    missing.into_iter().filter(|(_, count)| *count != 0).collect()
 }

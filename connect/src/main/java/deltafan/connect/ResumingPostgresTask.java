@@ -1,0 +1,128 @@
+package deltafan.connect;
+
+import io.debezium.config.Configuration;
+import io.debezium.connector.postgresql.PostgresConnectorTask;
+import io.debezium.connector.postgresql.PostgresOffsetContext;
+import io.debezium.connector.postgresql.PostgresPartition;
+import io.debezium.pipeline.ChangeEventSourceCoordinator;
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import org.apache.kafka.common.metrics.PluginMetrics;
+import org.apache.kafka.connect.source.SourceRecord;
+import org.apache.kafka.connect.source.SourceTask;
+import org.apache.kafka.connect.source.SourceTaskContext;
+import org.apache.kafka.connect.source.TransactionContext;
+import org.apache.kafka.connect.storage.OffsetStorageReader;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * Debezium's task, made to resume at the record behind the last one that was sent, wherever that was.
+ *
+ * <p>Why: several records can share one place in the log (the rows that a COPY puts on one page; the delete, tombstone and
+ * create of a changed key), and Connect may stop between any two of them. Debezium resumes by place, and skips what is left
+ * of a place of which one message had been sent. So here Debezium is always told to resume where the last transaction ended
+ * that was sent whole. It then sends the transaction behind it once more from its beginning, and {@link Progress} drops
+ * what of it had been sent.
+ *
+ * <p>What it rests on:
+ * <ul>
+ *   <li>Postgres sends transactions one after the other, in the order of their commits, and sends one again exactly as the
+ *       first time while the slot has not confirmed its commit. What Debezium confirms is {@code lsn_commit} of a stored
+ *       offset, which is where we resume; never more.
+ *   <li>Debezium makes of a transaction the same records each time, in the same order.
+ *   <li>An offset is stored together with its records, in one transaction of Kafka ({@code exactly.once.support}).
+ * </ul>
+ *
+ * <p>Offsets are Debezium's own with one more field, {@value Progress#SENT}. Debezium without this class ignores it, and
+ * an offset without it is resumed as Debezium does: either can follow the other.
+ */
+public final class ResumingPostgresTask extends PostgresConnectorTask {
+    private static final Logger LOGGER = LoggerFactory.getLogger(ResumingPostgresTask.class);
+
+    private Reader reader;
+    private Progress progress;
+
+    @Override
+    public void initialize(SourceTaskContext context) {
+        reader = new Reader(context.offsetStorageReader());
+        super.initialize(new Context(context, reader));
+    }
+
+    /** Also called by {@link SourceTask#poll} itself, to start again after an error that passes. */
+    @Override
+    public ChangeEventSourceCoordinator<PostgresPartition, PostgresOffsetContext> start(Configuration config) {
+        reader.last = null;
+        var coordinator = super.start(config);
+        // Before the first poll, and in its thread: nothing has come through yet.
+        progress = new Progress(reader.last);
+        LOGGER.info("Resuming behind {}", reader.last);
+        return coordinator;
+    }
+
+    @Override
+    public List<SourceRecord> doPoll() throws InterruptedException {
+        List<SourceRecord> records = super.doPoll();
+        List<SourceRecord> fresh = new ArrayList<>(records.size());
+        for (SourceRecord record : records) {
+            Map<String, ?> offset = progress.pass(record);
+            if (offset != null) {
+                fresh.add(offset == record.sourceOffset() ? record : at(offset, record));
+            }
+        }
+        return fresh;
+    }
+
+    private static SourceRecord at(Map<String, ?> offset, SourceRecord record) {
+        return new SourceRecord(record.sourcePartition(), offset, record.topic(), record.kafkaPartition(),
+                record.keySchema(), record.key(), record.valueSchema(), record.value(), record.timestamp(),
+                record.headers());
+    }
+
+    /** Gives Debezium the offset to resume from for the one that is stored; it asks at each start, and to confirm. */
+    private static final class Reader implements OffsetStorageReader {
+        private final OffsetStorageReader stored;
+        /** What was stored when it was last asked for; none where nothing was. There is one partition, the database. */
+        private Map<String, Object> last;
+
+        Reader(OffsetStorageReader stored) {
+            this.stored = stored;
+        }
+
+        @Override
+        public <T> Map<String, Object> offset(Map<String, T> partition) {
+            return offsets(List.of(partition)).get(partition);
+        }
+
+        @Override
+        public <T> Map<Map<String, T>, Map<String, Object>> offsets(Collection<Map<String, T>> partitions) {
+            Map<Map<String, T>, Map<String, Object>> answer = new HashMap<>(stored.offsets(partitions));
+            answer.replaceAll((partition, offset) -> {
+                last = offset;
+                return Progress.resumeFrom(offset);
+            });
+            return answer;
+        }
+    }
+
+    /** Connect's context with our reader of offsets. */
+    private record Context(SourceTaskContext connect, OffsetStorageReader offsetStorageReader) implements SourceTaskContext {
+        @Override
+        public Map<String, String> configs() {
+            return connect.configs();
+        }
+
+        @Override
+        public TransactionContext transactionContext() {
+            return connect.transactionContext();
+        }
+
+        @Override
+        public PluginMetrics pluginMetrics() {
+            return connect.pluginMetrics();
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Kafka Connect, by its REST interface, and our connector in it.
+
+use super::stack::Stack;
+use super::wait::{self, seen_if};
+use anyhow::{Context, Result};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// Connect of a stack.
+pub struct Connect {
+    address: String,
+    connector: String,
+    http: reqwest::Client,
+}
+
+/// Connect answers while it validates a connector against the database.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// What the kernel may take to close the sockets of what was killed.
+const DEAD: Duration = Duration::from_secs(10);
+
+impl Connect {
+    /// Asks nothing yet.
+    pub fn new(stack: &Stack) -> Result<Self> {
+        let url = stack.get("CONNECT_URL")?;
+        let address = url.trim_start_matches("http://").to_owned();
+        let connector = format!("{url}/connectors/engagement-events-connector");
+        let http = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build()?;
+        Ok(Self { address, connector, http })
+    }
+
+    /// SIGKILL, and waits until the kernel has closed its port too.
+    pub async fn kill(&self, stack: &Stack) -> Result<()> {
+        stack.run(&["kill", "kafka-connect"]).await?;
+        wait::until("kafka-connect is dead", DEAD, async || {
+            let listens = TcpStream::connect(&self.address).await.is_ok();
+            Ok(seen_if(!listens, || format!("somebody listens on {}", self.address)))
+        })
+        .await
+    }
+
+    /// Changes some of the connector's settings; Connect restarts its task some time after.
+    pub async fn set(&self, settings: &[(&str, &str)]) -> Result<()> {
+        let url = format!("{}/config", self.connector);
+        let answer = self.http.get(&url).send().await?.error_for_status()?;
+        let mut config: BTreeMap<String, String> =
+            answer.json().await.context("Connect's answer is no configuration")?;
+        for (name, value) in settings {
+            config.insert((*name).to_owned(), (*value).to_owned());
+        }
+        let answer = self.http.put(&url).json(&config).send().await?;
+        let status = answer.status();
+        anyhow::ensure!(status.is_success(), "Connect answers {status}: {}", answer.text().await?);
+        Ok(())
+    }
+}
