@@ -3,6 +3,7 @@
 
 use crate::admin;
 use crate::config::{self, Config, Pipeline, Target};
+use crate::connector;
 use crate::control::{self, Orders};
 use crate::deliver::{DeadLetters, Lane, Reads, UnknownContent};
 use crate::enrich::cache::Cache;
@@ -55,6 +56,13 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Resu
             "the admin port {listen} can't be served; free it or set another by ADMIN_LISTEN (`admin.listen`)"
         )
     })?;
+    if let Some(connect) = &config.connect {
+        let settings = connector::Settings {
+            url: connect.url.expose().to_owned(),
+            connector: connect.connector.to_string(),
+        };
+        tokio::spawn(connector::watch(settings, Arc::clone(&health)));
+    }
     let (failures, mut failed) = mpsc::unbounded_channel();
     let process = Arc::new(Process {
         cluster: cluster(&config),

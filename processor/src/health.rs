@@ -122,10 +122,24 @@ impl WorkerHealth {
     }
 }
 
+/// How the connector is that writes our topics. It makes nothing ready or unready: what it has written is delivered all the
+/// same, and a process that is taken out of service for it would not bring it back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ConnectorHealth {
+    /// Its name.
+    pub name: String,
+    /// `running`, `failed`, `unknown`, or another word of Kafka Connect's.
+    pub state: String,
+    /// Why it has failed or is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
 /// The health of the whole process.
 #[derive(Debug, Default)]
 pub struct Health {
     lanes: Mutex<BTreeMap<String, Vec<WorkerHealth>>>,
+    connector: Mutex<Option<ConnectorHealth>>,
 }
 
 /// A picture of the health at one moment.
@@ -134,6 +148,8 @@ pub struct Report {
     /// Whether every lane is.
     pub ready: bool,
     lanes: BTreeMap<String, LaneReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connector: Option<ConnectorHealth>,
 }
 
 #[derive(Debug, Serialize)]
@@ -157,6 +173,14 @@ impl Health {
         worker
     }
 
+    /// Says how the connector is. True if that is new.
+    pub fn set_connector(&self, connector: ConnectorHealth) -> bool {
+        let mut known = self.connector.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = known.as_ref() != Some(&connector);
+        *known = Some(connector);
+        changed
+    }
+
     /// How everything is now.
     pub fn report(&self) -> Report {
         let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -168,7 +192,8 @@ impl Health {
                 (lane, LaneReport { ready, workers })
             })
             .collect();
-        Report { ready: !lanes.is_empty() && lanes.values().all(|lane| lane.ready), lanes }
+        let connector = self.connector.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Report { ready: !lanes.is_empty() && lanes.values().all(|lane| lane.ready), lanes, connector }
     }
 }
 

@@ -7,6 +7,7 @@
 pub mod admin;
 pub mod app;
 pub mod config;
+pub mod connector;
 pub mod control;
 pub mod decode;
 pub mod deliver;

@@ -28,6 +28,10 @@ pub const SINK_LATENCY_SECONDS: &str = "deltafan_sink_latency_seconds";
 pub const CONTENT_ENTRIES: &str = "deltafan_content_entries";
 /// Contents asked for in Postgres, because the feed did not know them or not surely enough. Labels: outcome.
 pub const CONTENT_LOOKUPS: &str = "deltafan_content_lookups_total";
+/// Whether the connector that writes our topics runs: 1 or 0. Labels: connector.
+pub const CONNECTOR_UP: &str = "deltafan_connector_up";
+/// Restarts that Kafka Connect was asked for because the connector had failed. Labels: connector.
+pub const CONNECTOR_RESTARTS: &str = "deltafan_connector_restarts_total";
 
 /// Fine where a healthy pipeline is (milliseconds), coarse where it is not.
 const LATENCY_BUCKETS: [f64; 24] = [
@@ -71,7 +75,7 @@ const fn metric(
 }
 
 /// All of them.
-pub const METRICS: [Metric; 11] = [
+pub const METRICS: [Metric; 13] = [
     metric(RECORDS_READ, Kind::Counter, LANE, "Records read from Kafka"),
     metric(
         RECORDS_WITHOUT_EFFECT,
@@ -108,6 +112,13 @@ pub const METRICS: [Metric; 11] = [
     ),
     metric(CONTENT_ENTRIES, Kind::Gauge, &[], "Contents that the cache knows"),
     metric(CONTENT_LOOKUPS, Kind::Counter, &["outcome"], "Contents asked for in Postgres, by outcome"),
+    metric(CONNECTOR_UP, Kind::Gauge, &["connector"], "Whether the connector that writes our topics runs"),
+    metric(
+        CONNECTOR_RESTARTS,
+        Kind::Counter,
+        &["connector"],
+        "Restarts asked for because the connector had failed",
+    ),
 ];
 
 /// Installs the recorder.

@@ -58,6 +58,8 @@ pub struct Plan {
     pub fence_timeout: &'static str,
     /// Where a further sink, `files`, writes to; no such sink where there is none.
     pub files: Option<PathBuf>,
+    /// Where the Connect is whose connector it watches; it watches none where there is none.
+    pub connect_url: Option<String>,
 }
 
 /// The sinks of every plan, as they are named in configuration, groups and metrics.
@@ -76,6 +78,7 @@ impl Plan {
             secret: stack.get("WEBHOOK_SECRET")?.to_owned(),
             fence_timeout: "20ms",
             files: None,
+            connect_url: None,
         })
     }
 
@@ -102,8 +105,9 @@ impl Plan {
             let (workers, folder) = (self.workers, folder.display());
             format!("      files: {{type: file, workers: {workers}, path: \"{folder}\", max_file: 1MiB}}\n")
         };
+        let connect = |url: &String| format!("connect: {{url: \"{url}\"}}\n");
         Ok(format!(
-            "kafka:
+            "{connect}kafka:
   brokers: {brokers}
 postgres:
   url: ${{PROCESSOR_DATABASE_URL}}
@@ -133,6 +137,7 @@ pipelines:
         secrets: [\"{secret}\"]
         allow_private_targets: true
 {files}",
+            connect = self.connect_url.as_ref().map(connect).unwrap_or_default(),
             brokers = stack.get("KAFKA_BROKERS")?,
             pipeline = self.pipeline,
             topic = self.topic,

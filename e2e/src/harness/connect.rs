@@ -3,6 +3,7 @@
 use super::stack::Stack;
 use super::wait::{self, seen_if};
 use anyhow::{Context, Result};
+use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -14,10 +15,35 @@ pub struct Connect {
     http: reqwest::Client,
 }
 
+/// What a connector and its task are doing.
+#[derive(Debug, Deserialize)]
+pub struct Status {
+    connector: Part,
+    tasks: Vec<Part>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Part {
+    state: String,
+    trace: Option<String>,
+}
+
 /// Connect answers while it validates a connector against the database.
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// What the kernel may take to close the sockets of what was killed.
 const DEAD: Duration = Duration::from_secs(10);
+
+impl Status {
+    /// `RUNNING`, `FAILED` …: the task's, and where there is none the connector's.
+    pub fn state(&self) -> &str {
+        &self.tasks.first().unwrap_or(&self.connector).state
+    }
+
+    /// Why the task has failed.
+    pub fn trace(&self) -> Option<&str> {
+        self.tasks.first().and_then(|task| task.trace.as_deref())
+    }
+}
 
 impl Connect {
     /// Asks nothing yet.
@@ -27,6 +53,12 @@ impl Connect {
         let connector = format!("{url}/connectors/engagement-events-connector");
         let http = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build()?;
         Ok(Self { address, connector, http })
+    }
+
+    /// The connector's status.
+    pub async fn status(&self) -> Result<Status> {
+        let answer = self.http.get(format!("{}/status", self.connector)).send().await?.error_for_status()?;
+        answer.json().await.context("Connect's answer is no status")
     }
 
     /// SIGKILL, and waits until the kernel has closed its port too.

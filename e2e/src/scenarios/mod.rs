@@ -3,6 +3,7 @@
 mod attach;
 mod batching;
 mod config_errors;
+mod connector_failed;
 mod dashboard;
 mod everything_killed;
 mod files;
@@ -84,6 +85,7 @@ const ON_BENCHES: &[Scenario<Bench>] = scenarios![
     "kill-connect" => everything_killed::connect,
     "kill-shared-places" => places_killed::run,
     "kill-at-random" => everything_killed::at_random,
+    "connector-failed" => connector_failed::run,
     "poison" => poison::run,
     "receiver-killed" => receiver_killed::run,
     "wrong-secret" => webhook_paused::wrong_secret,

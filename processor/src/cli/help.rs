@@ -27,6 +27,7 @@ Environment:
 
   The embedded default configuration (config/deltafan.yaml, which documents every key) takes:
   KAFKA_BROKERS           default 127.0.0.1:9092
+  CONNECT_URL             Kafka Connect, whose connector is watched; default http://127.0.0.1:8083
   PROCESSOR_DATABASE_URL  Postgres for look-ups, default without a password on 127.0.0.1:5432
   REDIS_URL               default redis://127.0.0.1:6379
   WEBHOOK_URL             default http://127.0.0.1:5001/webhook

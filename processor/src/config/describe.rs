@@ -5,7 +5,7 @@ use std::{fmt::Display, fmt::Write, net::SocketAddr, num::NonZeroUsize, time::Du
 use super::{
     collections::{Named, NonEmpty},
     kinds::{Bytes, ms},
-    names::{Brokers, Folder, Name, RedisKey, Topic},
+    names::{Brokers, Connector, Folder, Name, RedisKey, Topic},
     secret::Secret,
     url::{HttpUrl, PostgresUrl, RedisUrl},
 };
@@ -66,7 +66,19 @@ macro_rules! by_display {
     };
 }
 
-by_display!(bool, Bytes, HttpUrl, Name, NonZeroUsize, PostgresUrl, RedisKey, RedisUrl, Secret, Topic);
+by_display!(
+    bool,
+    Bytes,
+    Connector,
+    HttpUrl,
+    Name,
+    NonZeroUsize,
+    PostgresUrl,
+    RedisKey,
+    RedisUrl,
+    Secret,
+    Topic
+);
 
 /// An IPv6 address begins with a bracket, which YAML would take for a list; a path may hold anything.
 macro_rules! by_quoted_display {

@@ -35,12 +35,12 @@ pub use self::{
     collections::{Named, NonEmpty},
     kafka_properties::Properties,
     kinds::Bytes,
-    names::{Brokers, Folder, Name, RedisKey, Topic},
+    names::{Brokers, Connector, Folder, Name, RedisKey, Topic},
     pipeline::{Content, Pipeline, Start, Transform, UnknownContent, group},
     problem::{Problem, Problems},
     secret::Secret,
     section::Declaration,
-    service::{Admin, Kafka, Log, LogFormat, LogLevel, Postgres},
+    service::{Admin, Connect, Kafka, Log, LogFormat, LogLevel, Postgres},
     sink::{
         By, Files, KeepFiles, RedisWindow, Sink, SinkType, Target, Webhook, Window, WindowLength, Windows,
     },
@@ -76,6 +76,8 @@ settings! {
         pub kafka: Kafka = section(Kafka::read),
         /// How the database is reached.
         pub postgres: Postgres = section(Postgres::read),
+        /// Kafka Connect, whose connector is watched.
+        pub connect: Option<Connect> = section_if_given(Connect::read),
         /// The port for health, metrics and administration.
         pub admin: Admin = section(Admin::read),
         /// What is logged, and how.

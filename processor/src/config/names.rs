@@ -46,6 +46,10 @@ text_type! {
     Topic
 }
 text_type! {
+    /// The name of a connector, of characters that need no encoding in an address.
+    Connector
+}
+text_type! {
     /// A Redis key: not empty, without white space and braces (the companion keys put it into braces, as their hash tag).
     RedisKey
 }
@@ -90,6 +94,25 @@ impl Kind for TopicKind {
             return Err(Fault::new("is no legal topic name", format!("write {}", self.name())));
         }
         Ok(Topic(text.to_owned()))
+    }
+}
+
+pub(super) struct ConnectorKind;
+
+impl Kind for ConnectorKind {
+    type Value = Connector;
+
+    fn name(&self) -> String {
+        format!("the name of a connector: 1 to {MAX_TOPIC_CHARS} of the characters a-z A-Z 0-9 . _ -")
+    }
+
+    fn parse(&self, text: &str) -> Result<Connector, Fault> {
+        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        let reserved = matches!(text, "" | "." | "..");
+        if reserved || text.len() > MAX_TOPIC_CHARS || !text.chars().all(legal) {
+            return Err(Fault::new("is no name that can be watched", format!("write {}", self.name())));
+        }
+        Ok(Connector(text.to_owned()))
     }
 }
 

@@ -5,9 +5,9 @@ use std::{net::SocketAddr, time::Duration};
 use super::{
     kafka_properties::Properties,
     kinds::{DurationIn, ListenAddress},
-    names::{Brokers, BrokersKind, Topic, TopicKind},
+    names::{Brokers, BrokersKind, Connector, ConnectorKind, Topic, TopicKind},
     settings::{settings, words},
-    url::{PostgresUrl, PostgresUrlKind},
+    url::{HttpUrl, HttpUrlKind, PostgresUrl, PostgresUrlKind},
 };
 
 const LOOKUP_TIMEOUT: DurationIn = DurationIn {
@@ -36,6 +36,16 @@ settings! {
         pub url: PostgresUrl = required(&PostgresUrlKind),
         /// How long one lookup may take before it is tried again.
         pub lookup_timeout: Duration = optional(&LOOKUP_TIMEOUT, "2s"),
+    }
+}
+
+settings! {
+    /// Kafka Connect, whose connector is watched: a task of it that has failed is restarted, with growing pauses.
+    pub struct Connect {
+        /// Address of its REST interface, `http://` or `https://`.
+        pub url: HttpUrl = required(&HttpUrlKind),
+        /// The connector's name.
+        pub connector: Connector = optional(&ConnectorKind, "engagement-events-connector"),
     }
 }
 

@@ -22,6 +22,7 @@ fn env(name: &str) -> Option<String> {
         "KAFKA_PASSWORD" => "kafkapw: {#} ${HOME} \"'",
         "DB_PASSWORD" => "dbpw%3A%23",
         "REDIS_PASSWORD" => "redispw",
+        "CONNECT_PASSWORD" => "connectpw",
         "EMPTY" => "",
         "NUMBER" => "3",
         "NOT_A_NUMBER" => "topsecret",
@@ -123,6 +124,8 @@ fn the_kitchen_sink_parses() {
     assert_eq!(properties[4], ("statistics.interval.ms", "5000"));
     assert_eq!(config.postgres.lookup_timeout, Duration::from_millis(500));
     assert_eq!((config.postgres.url.host(), config.postgres.url.port()), ("db.example", 5432));
+    let connect = config.connect.as_ref().unwrap();
+    assert_eq!((connect.url.host(), connect.connector.as_str()), ("connect.example", "shop.changes"));
     assert_eq!(config.log.format, LogFormat::Json);
     assert_eq!(config.shutdown_timeout, Duration::from_secs(60));
     assert_eq!(config.pipelines.len(), 2);
@@ -186,7 +189,7 @@ fn what_is_described_is_a_configuration_that_holds_no_secret() {
     assert!(tree.flaws.is_empty() && tree.root.child("pipelines").is_some());
 }
 
-const SECRETS: [&str; 7] = ["kafkapw", "dbpw", "redispw", "hookpw", "hooktoken", "bmV3", "b2xk"];
+const SECRETS: [&str; 8] = ["kafkapw", "dbpw", "redispw", "connectpw", "hookpw", "hooktoken", "bmV3", "b2xk"];
 
 fn assert_silent(printed: &str) {
     for secret in SECRETS.iter().chain(&["topsecret"]) {

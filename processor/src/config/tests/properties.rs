@@ -85,7 +85,7 @@ proptest! {
             Ok(config) => format!("{:?}{}", config.kafka, config.postgres.url),
             Err(problems) => format!("{problems}{problems:?}"),
         };
-        for secret in ["kafkapw", "dbpw", "redispw", "bmV3", "b2xk"] {
+        for secret in ["kafkapw", "dbpw", "redispw", "connectpw", "bmV3", "b2xk"] {
             prop_assert!(!printed.contains(secret), "{} in {}", secret, printed);
         }
     }
