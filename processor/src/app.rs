@@ -21,6 +21,7 @@ use crate::sink::webhook::{self, Webhook};
 use crate::source::Limits;
 use crate::source::client::Cluster;
 use crate::source::reader::Reading;
+use crate::source::watch::{self, Seen};
 use crate::transform::Content;
 use anyhow::Context;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,7 +29,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
+use tokio::sync::watch::{Receiver, Sender};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
@@ -70,7 +72,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Resu
         health,
         workers: Mutex::default(),
         stopping: Arc::new(AtomicBool::new(false)),
-        orders: watch::Sender::new(control::Known {
+        orders: Sender::new(control::Known {
             missing: Some("reading what operators have ordered".to_owned()),
             ..control::Known::default()
         }),
@@ -116,6 +118,9 @@ pub fn cluster(config: &Config) -> Cluster {
     }
 }
 
+/// A pipeline: its name, its settings, and what is seen of its topic.
+type Road<'p> = (&'p str, &'p Pipeline, &'p Receiver<Seen>);
+
 struct Process {
     cluster: Cluster,
     config: Config,
@@ -124,7 +129,7 @@ struct Process {
     stopping: Arc<AtomicBool>,
     failed: Arc<dyn Fn(String) + Send + Sync>,
     /// What operators order.
-    orders: watch::Sender<control::Known>,
+    orders: Sender<control::Known>,
 }
 
 impl Process {
@@ -146,6 +151,7 @@ impl Process {
         let enabled = || pipeline.sinks.iter().filter(|(_, sink)| sink.enabled);
         let fed = pipeline.content.as_ref().filter(|_| enabled().any(|(_, sink)| uses_content(&sink.target)));
         let cache = fed.map(|content| self.feed(content)).transpose()?;
+        let watch = watch::start(&self.cluster, &pipeline.topic.to_string(), Arc::clone(&self.stopping))?;
         let contents = Contents { cache: cache.clone(), enricher: None };
         let mut enriching = Vec::new();
         for (sink, settings) in enabled() {
@@ -153,7 +159,7 @@ impl Process {
             if wants_content(&settings.target) {
                 enriching.push((sink, settings, health));
             } else {
-                self.lane(&name, &pipeline, (sink.as_str(), settings), health, &contents)?;
+                self.lane((&name, &pipeline, &watch), (sink.as_str(), settings), health, &contents)?;
             }
         }
         if let (Some(content), Some(cache), false) = (fed, cache, enriching.is_empty()) {
@@ -165,7 +171,7 @@ impl Process {
             let enricher = self.enricher(&name, content, Arc::clone(&cache), &waits).await?;
             let contents = Contents { cache: Some(cache), enricher: Some(enricher) };
             for (sink, settings, health) in enriching {
-                self.lane(&name, &pipeline, (sink.as_str(), settings), health, &contents)?;
+                self.lane((&name, &pipeline, &watch), (sink.as_str(), settings), health, &contents)?;
             }
         }
         Ok(())
@@ -176,9 +182,10 @@ impl Process {
         let name = content.topic.to_string();
         let cache = Arc::new(Cache::default());
         let (cluster, fed, stopping) = (self.cluster.clone(), Arc::clone(&cache), Arc::clone(&self.stopping));
+        let watch = watch::start(&cluster, &name, Arc::clone(&stopping))?;
         let failed = Arc::clone(&self.failed);
         thread::Builder::new().name("content".to_owned()).spawn(move || {
-            if let Err(error) = feed::run(&cluster, &name, &fed, &stopping) {
+            if let Err(error) = feed::run(&cluster, (&name, watch), &fed, &stopping) {
                 failed(format!("contents can't be read from topic `{name}`: {error}"));
             }
         })?;
@@ -223,13 +230,12 @@ impl Process {
     /// Starts one lane.
     fn lane(
         &self,
-        pipeline: &str,
-        settings: &Pipeline,
+        (pipeline, settings, watch): Road<'_>,
         (sink, target): (&str, &config::Sink),
         health: Vec<WorkerHealth>,
         contents: &Contents,
     ) -> anyhow::Result<()> {
-        let plan = self.plan(pipeline, settings, sink, target, contents.enricher.clone());
+        let plan = self.plan((pipeline, settings, watch), (sink, target), contents.enricher.clone());
         let workers = match &target.target {
             Target::RedisWindow(redis) => {
                 let mut settings = redis_settings(redis).with_context(|| format!("sink `{sink}`"))?;
@@ -257,10 +263,8 @@ impl Process {
 
     fn plan(
         &self,
-        pipeline: &str,
-        settings: &Pipeline,
-        sink: &str,
-        target: &config::Sink,
+        (pipeline, settings, watch): Road<'_>,
+        (sink, target): (&str, &config::Sink),
         enricher: Option<Arc<Enricher>>,
     ) -> Plan {
         let topic = settings.topic.to_string();
@@ -290,6 +294,7 @@ impl Process {
                 config::Start::Latest => FirstStart::Latest,
             },
             limits: Limits { max_records: CHUNK_MAX_RECORDS, max_bytes: CHUNK_MAX_BYTES },
+            watch: watch.clone(),
             orders: Orders::new(&format!("{pipeline}/{sink}"), self.orders.subscribe()),
         };
         Plan { lane, reading, cluster: self.cluster.clone(), patience: self.config.shutdown_timeout }

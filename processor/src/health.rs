@@ -68,6 +68,8 @@ struct Worker {
     content: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     kafka: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expiring: Option<String>,
 }
 
 impl Worker {
@@ -110,6 +112,14 @@ impl WorkerHealth {
         let mut worker = self.lock();
         let changed = worker.content.is_some() != trouble.is_some();
         worker.content = trouble;
+        changed
+    }
+
+    /// Warns that Kafka is about to delete what is not delivered, or (`None`) that it no longer is. True if that is new.
+    pub fn set_expiring(&self, warning: Option<String>) -> bool {
+        let mut worker = self.lock();
+        let changed = worker.expiring.is_some() != warning.is_some();
+        worker.expiring = warning;
         changed
     }
 
@@ -166,7 +176,13 @@ impl Health {
 
     /// A place for one more worker of `lane`.
     fn worker(&self, lane: &str) -> WorkerHealth {
-        let worker = Worker { reader: State::Starting, sink: SinkState::Working, content: None, kafka: None };
+        let worker = Worker {
+            reader: State::Starting,
+            sink: SinkState::Working,
+            content: None,
+            kafka: None,
+            expiring: None,
+        };
         let worker = WorkerHealth(Arc::new(Mutex::new(worker)));
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         lanes.entry(lane.to_owned()).or_default().push(worker.clone());

@@ -1,5 +1,6 @@
 //! Metrics: every name, once. Base units, `_total` for counters, and as few labels as tell the lanes apart.
 
+use crate::position::{Offset, Partition};
 use metrics::{
     Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
     histogram,
@@ -12,6 +13,8 @@ pub const RECORDS_READ: &str = "deltafan_records_read_total";
 pub const RECORDS_WITHOUT_EFFECT: &str = "deltafan_records_without_effect_total";
 /// Whether the lane stands still by an operator's order: 1, else 0. Labels: pipeline, sink.
 pub const LANE_PAUSED: &str = "deltafan_lane_paused";
+/// Records not delivered that Kafka deletes soon. Labels: pipeline, sink, partition.
+pub const LANE_EXPIRING_RECORDS: &str = "deltafan_lane_expiring_records";
 /// Events whose effect is durable in the sink. Labels: pipeline, sink.
 pub const EVENTS_DELIVERED: &str = "deltafan_events_delivered_total";
 /// Records written to the dead-letter topic. Labels: pipeline, sink, stage.
@@ -75,7 +78,7 @@ const fn metric(
 }
 
 /// All of them.
-pub const METRICS: [Metric; 13] = [
+pub const METRICS: [Metric; 14] = [
     metric(RECORDS_READ, Kind::Counter, LANE, "Records read from Kafka"),
     metric(
         RECORDS_WITHOUT_EFFECT,
@@ -88,6 +91,12 @@ pub const METRICS: [Metric; 13] = [
         Kind::Gauge,
         LANE,
         "1 while the lane stands still because an operator has paused it, else 0",
+    ),
+    metric(
+        LANE_EXPIRING_RECORDS,
+        Kind::Gauge,
+        &["pipeline", "sink", "partition"],
+        "Records, at most, that are not delivered and have reached four fifths of the topic's retention",
     ),
     metric(EVENTS_DELIVERED, Kind::Counter, LANE, "Events whose effect is durable in the sink"),
     metric(
@@ -178,6 +187,14 @@ impl LaneMetrics {
         let lane =
             [("pipeline", self.pipeline.clone()), ("sink", self.sink.clone()), (label, value.to_owned())];
         counter!(name, &lane).increment(1);
+    }
+
+    /// Sets how many records of a partition are not delivered and about to be deleted.
+    pub fn expiring(&self, partition: Partition, records: Offset) {
+        let (pipeline, sink, partition) = (self.pipeline.clone(), self.sink.clone(), partition.to_string());
+        let records = u32::try_from(records).unwrap_or(u32::MAX);
+        gauge!(LANE_EXPIRING_RECORDS, "pipeline" => pipeline, "sink" => sink, "partition" => partition)
+            .set(f64::from(records));
     }
 
     /// Counts a record without effect.

@@ -37,7 +37,7 @@ pub struct Kafka {
 }
 
 /// A record read back, or to be written.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Record {
     /// Its key.
     pub key: Option<Vec<u8>>,
@@ -184,9 +184,10 @@ impl Kafka {
         self.config().create().context("no Kafka admin client")
     }
 
-    /// Makes a topic.
-    pub async fn create_topic(&self, name: &str, partitions: i32) -> Result<()> {
+    /// Makes a topic with these settings of its own.
+    pub async fn create_topic(&self, name: &str, partitions: i32, settings: &[(&str, &str)]) -> Result<()> {
         let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        let topic = settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value));
         for made in self.admin()?.create_topics(&[topic], &AdminOptions::new()).await? {
             made.map_err(|(name, code)| anyhow::anyhow!("topic {name} was not made: {code}"))?;
         }

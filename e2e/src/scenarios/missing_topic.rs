@@ -36,7 +36,7 @@ pub async fn run(bench: &Bench) -> Result<Measured> {
     bench.kafka.caught_up(&bench.db).await?;
     let starts = bench.kafka.ends(EVENTS).await?.into_keys().map(|partition| (partition, 0)).collect();
     let records = bench.kafka.records(EVENTS, starts).await?;
-    bench.kafka.create_topic(&plan.topic, 2).await?;
+    bench.kafka.create_topic(&plan.topic, 2, &[]).await?;
     bench.kafka.produce(&plan.topic, 1, &records).await?;
     processor.admin.ready().await?;
     bench.complete(&plan, &receiver, &mut measured).await?;

@@ -12,6 +12,7 @@ mod generated;
 mod graceful_stop;
 mod kafka_refuses;
 mod kills;
+mod logs;
 mod missing_topic;
 mod mistakes;
 mod open_transaction;
@@ -92,6 +93,8 @@ const ON_BENCHES: &[Scenario<Bench>] = scenarios![
     "missing-target" => webhook_paused::missing_target,
     "wrong-password" => wrong_password::run,
     "missing-topic" => missing_topic::run,
+    "topic-made-again" => logs::made_again,
+    "retention" => logs::retention,
     "config-errors" => config_errors::run,
     "mistakes" => mistakes::run,
     "kafka-refuses" => kafka_refuses::run,

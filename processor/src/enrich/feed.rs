@@ -3,9 +3,10 @@
 use super::cache::{Cache, Known};
 use crate::decode::{Decoded, WithoutEffect, decode};
 use crate::metrics::CONTENT_ENTRIES;
-use crate::position::Partition;
+use crate::position::{LogId, Partition};
 use crate::source::client::Cluster;
 use crate::source::topic;
+use crate::source::watch::Seen;
 use crate::transform::{Content, shown};
 use metrics::gauge;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
+use tokio::sync::watch::Receiver;
 use uuid::Uuid;
 
 /// The longest sleep while nothing arrives; a new record rings at once.
@@ -54,27 +56,35 @@ struct ContentKey {
 ///
 /// # Errors
 /// librdkafka refuses a property.
-pub fn run(cluster: &Cluster, name: &str, cache: &Cache, stop: &AtomicBool) -> KafkaResult<()> {
+pub fn run(
+    cluster: &Cluster,
+    (name, mut watch): (&str, Receiver<Seen>),
+    cache: &Cache,
+    stop: &AtomicBool,
+) -> KafkaResult<()> {
     let mut config = cluster.reader("deltafan.content.feed", FETCH_AHEAD_KIB);
     // Assigned by hand and never committed: the group exists in name only, because librdkafka wants one.
     let mut consumer: BaseConsumer = config.set("group.id", "deltafan.content").create()?;
     let this = thread::current();
     consumer.set_nonempty_callback(move || this.unpark());
-    let (mut begun, mut said) = (false, None);
+    let (mut begun, mut said, mut log) = (false, None, None);
     while !stop.load(Ordering::Relaxed) {
         if !begun {
-            if let Err(why) = begin(&consumer, name, cache) {
-                // Once for each reason, however often it is tried.
-                if said.as_ref() != Some(&why) {
-                    tracing::warn!(topic = name, "{why}");
-                    said = Some(why);
+            match begin(&consumer, name, cache) {
+                Ok(found) => log = Some(found),
+                Err(why) => {
+                    // Once for each reason, however often it is tried.
+                    if said.as_ref() != Some(&why) {
+                        tracing::warn!(topic = name, "{why}");
+                        said = Some(why);
+                    }
+                    thread::park_timeout(AGAIN);
+                    continue;
                 }
-                thread::park_timeout(AGAIN);
-                continue;
             }
             said = None;
         }
-        begun = drain(&consumer, name, cache)?;
+        begun = drain(&consumer, name, cache)? && !made_again(name, log.as_ref(), &mut watch);
         if begun {
             advance(&consumer, cache);
         } else {
@@ -87,11 +97,26 @@ pub fn run(cluster: &Cluster, name: &str, cache: &Cache, stop: &AtomicBool) -> K
     Ok(())
 }
 
-/// Assigns every partition from its beginning, or says why that can't be done yet.
-fn begin(consumer: &BaseConsumer, name: &str, cache: &Cache) -> Result<(), String> {
+/// Whether the topic is another one now than that which is read: librdkafka would read on at an offset that means nothing.
+fn made_again(name: &str, read: Option<&LogId>, watch: &mut Receiver<Seen>) -> bool {
+    if !watch.has_changed().unwrap_or(false) {
+        return false;
+    }
+    let again = watch.borrow_and_update().log.as_ref().is_some_and(|now| Some(now) != read);
+    if again {
+        tracing::warn!(
+            topic = name,
+            "the content topic was deleted and made again; reading it from its beginning"
+        );
+    }
+    again
+}
+
+/// Assigns every partition from its beginning and answers which log that is, or why that can't be done yet.
+fn begin(consumer: &BaseConsumer, name: &str, cache: &Cache) -> Result<LogId, String> {
     let assigned = topic::describe(consumer, name).and_then(|found| {
         let Some(found) = found else {
-            return Ok(false);
+            return Ok(None);
         };
         let mut list = TopicPartitionList::with_capacity(found.partitions);
         for partition in 0..i32::try_from(found.partitions).unwrap_or(i32::MAX) {
@@ -100,11 +125,11 @@ fn begin(consumer: &BaseConsumer, name: &str, cache: &Cache) -> Result<(), Strin
             // Nothing lies before it: a topic whose records are all gone is loaded at once.
             cache.advance(partition, low);
         }
-        consumer.assign(&list).map(|()| true)
+        consumer.assign(&list).map(|()| Some(found.log))
     });
     match assigned {
-        Ok(true) => Ok(()),
-        Ok(false) => Err("the content topic does not exist yet; waiting for it".to_owned()),
+        Ok(Some(log)) => Ok(log),
+        Ok(None) => Err("the content topic does not exist yet; waiting for it".to_owned()),
         Err(error) => Err(format!("the content topic can't be read yet; trying again: {error}")),
     }
 }

@@ -62,6 +62,11 @@ impl Membership {
         *self.stretch.lock().unwrap_or_else(PoisonError::into_inner) = stretch;
     }
 
+    /// The log that is being read.
+    pub(super) fn log(&self) -> Option<LogId> {
+        self.stretch.lock().unwrap_or_else(PoisonError::into_inner).log.clone()
+    }
+
     fn note(&self, change: impl FnOnce(&mut Notices)) {
         change(&mut self.notices.lock().unwrap_or_else(PoisonError::into_inner));
     }

@@ -10,6 +10,7 @@ pub mod handoff;
 pub mod reader;
 mod reset;
 pub mod topic;
+pub mod watch;
 
 pub use chunk::{Chunk, Record};
 pub use handoff::{Epoch, Handoff, Limits, Order, Question};

@@ -74,7 +74,7 @@ async fn try_all(place: &Arc<Place>) -> Result<Measured> {
 /// Events to deliver, a topic without contents, a user without rights, a table that lacks a column, a key of another type.
 async fn prepare(bench: &Bench) -> Result<()> {
     take_back(bench).await?;
-    bench.kafka.create_topic(&format!("{}-no-contents", bench.name), 1).await?;
+    bench.kafka.create_topic(&format!("{}-no-contents", bench.name), 1, &[]).await?;
     bench.redis.run(&["SET", &format!("{}:text", bench.name), "something else"]).await?;
     bench.db.run(&format!("CREATE ROLE e2e_mistakes LOGIN PASSWORD '{PASSWORD}'")).await?;
     bench.db.run("CREATE DATABASE e2e_mistakes").await?;

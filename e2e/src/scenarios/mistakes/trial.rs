@@ -157,7 +157,7 @@ fn started(
 async fn buried(place: &Place, number: usize, value: &str, says: &[String]) -> Result<String> {
     let kafka = Kafka::new(place.stack.get("KAFKA_BROKERS")?);
     let topic = format!("{}-{number}", place.plan.pipeline);
-    kafka.create_topic(&topic, 1).await?;
+    kafka.create_topic(&topic, 1, &[]).await?;
     let from = kafka.ends(DEAD_LETTERS).await?;
     let bytes = value.as_bytes().to_vec();
     let record = Record { key: None, value: Some(bytes), headers: Vec::new(), written_ms: None };

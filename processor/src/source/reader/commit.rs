@@ -18,6 +18,7 @@ impl Reader {
         }
         self.commit_due = Instant::now() + COMMIT_EVERY;
         self.pass_markers();
+        self.tell_expiring();
         let positions = self.positions_to_commit();
         if positions.is_empty() {
             return;

@@ -5,6 +5,7 @@
 //! consumer is polled on, so the group keeps its member however long the sink is away.
 
 mod commit;
+mod log;
 pub(crate) mod message;
 mod obey;
 mod start;
@@ -15,11 +16,12 @@ pub use trouble::SourceError;
 use super::client::Cluster;
 use super::group::Membership;
 use super::handoff::{Handoff, Limits};
+use super::watch::Seen;
 use crate::control;
 use crate::control::{Orders, Pause};
 use crate::health::{SinkState, State, WorkerHealth};
 use crate::metrics::LaneMetrics;
-use crate::position::{FirstStart, Held, Offset, Partition};
+use crate::position::{FirstStart, Held, Offset, Partition, Positions};
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -29,6 +31,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 
 /// The longest sleep while nothing happens: bounds how late a rebalance is noticed should no queue ring.
 const IDLE: Duration = Duration::from_millis(100);
@@ -58,6 +61,8 @@ pub struct Reading {
     pub limits: Limits,
     /// What operators order.
     pub orders: Orders,
+    /// What is seen of the topic from outside.
+    pub watch: watch::Receiver<Seen>,
 }
 
 type Member = BaseConsumer<Membership>;
@@ -75,6 +80,8 @@ pub struct Reader {
     /// When to ask again whether Kafka is there, while it is not.
     kafka_missing: Option<Instant>,
     committed: BTreeMap<Partition, (Offset, Instant)>,
+    /// Where the lane stood last, also while it stands still.
+    stands: Positions,
     commit_due: Instant,
     /// The orders in force.
     pause: Option<Pause>,
@@ -132,6 +139,7 @@ impl Reader {
             phase: Phase::Unassigned,
             kafka_missing: None,
             committed: BTreeMap::new(),
+            stands: Positions::new(),
             commit_due: now,
             pause: None,
             reset: None,
@@ -152,6 +160,7 @@ impl Reader {
             self.serve_group()?;
             self.look_for_kafka();
             self.obey();
+            self.look_at_log();
             self.find_start();
             self.restart_if_asked();
             let taken = self.read()?;

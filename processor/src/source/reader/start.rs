@@ -16,7 +16,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 /// What Kafka has told before the sink is asked.
 #[derive(Debug, Clone)]
 pub(super) struct Found {
-    topic: Topic,
+    pub(super) topic: Topic,
     /// Of every partition of the topic that the group ever committed.
     committed: BTreeMap<Partition, Committed>,
     /// The order that is due.
@@ -90,8 +90,8 @@ impl Reader {
     }
 
     /// Asks Kafka for the log and for what the group has committed, or says why it can't yet.
-    fn look_up(&self, partitions: &[Partition]) -> Result<Found, String> {
-        let name = &self.reading.topic;
+    fn look_up(&mut self, partitions: &[Partition]) -> Result<Found, String> {
+        let name = &self.reading.topic.clone();
         let topic = topic::describe(&self.consumer, name)
             .map_err(|error| format!("topic `{name}` can't be described: {error}"))?
             .ok_or_else(|| self.topic_is_missing())?;
@@ -101,6 +101,9 @@ impl Reader {
                 self.reading.group
             )
         })?;
+        // Until the sink has answered, what it had delivered by the last commit is the best guess.
+        let known = committed.iter().filter(|(_, committed)| committed.by != By::Other);
+        self.stands = known.map(|(partition, committed)| (*partition, committed.offset)).collect();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
         let reset = reset::due(self.reset.as_ref(), &topic.log, partitions, &committed, now_ms);

@@ -2,7 +2,7 @@
 
 use super::super::error::verdict;
 use super::{files, inserts, log, settings, write};
-use crate::position::Held;
+use crate::position::{Held, Reset};
 use crate::sink::file::Files;
 use crate::sink::{Class, Sink, SinkError, Written};
 use std::fs;
@@ -165,4 +165,19 @@ async fn only_as_many_finished_files_stay_as_are_wanted() {
         assert_eq!(names.len(), expected, "{names:?}");
         assert_eq!(names.last().expect("files"), "partition-0.00000006.jsonl.open");
     }
+}
+
+#[tokio::test]
+async fn a_reset_moves_the_position_either_way_and_keeps_the_lines() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut sink = with_three_records(folder.path()).await;
+    for position in [1, 9, 0] {
+        let order = Reset { id: 7, positions: [(0, position)].into() };
+        sink.reset(&log(), &order).await.expect("obeyed");
+        let held = sink.positions(&log(), &[0]).await.expect("an answer");
+        assert_eq!(held, Held::At([(0, position)].into()));
+    }
+    assert_eq!(write(&mut sink, (0, 2), &inserts(0..2)).await.expect("written"), DURABLE);
+    let text = fs::read_to_string(folder.path().join("partition-0.00000001.jsonl.open")).expect("lines");
+    assert_eq!(text.lines().count(), 5, "the lines of before, and two that came again");
 }

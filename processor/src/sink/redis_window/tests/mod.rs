@@ -15,7 +15,7 @@ use super::{By, Contents, Learnt, RedisWindow, Settings, Standing, Ticker, Windo
 use crate::decode::row::EngagementRow;
 use crate::decode::timestamp::Timestamp;
 use crate::decode::{Op, Source};
-use crate::position::{LogId, Offset, Partition, Positions, Spans};
+use crate::position::{LogId, Offset, Partition, Positions, Reset, Spans};
 use crate::sink::{Batch, Event, Refusal, Sink, SinkError, Write, Written};
 use crate::transform::{Content, Transformed};
 use redis::aio::MultiplexedConnection;

@@ -194,3 +194,31 @@ async fn a_redis_that_went_back_in_time_is_noticed_while_nothing_is_written() {
     let soon = Duration::from_millis(50);
     assert!(tokio::time::timeout(soon, sink.disturbed()).await.is_err(), "all is well again");
 }
+
+/// Two workers, each with a partition: the window is emptied by the first, and what that one has counted since stays.
+#[tokio::test]
+async fn one_reset_empties_a_window_once_whoever_obeys_it() {
+    let server = Server::start(&[]);
+    let mut redis = server.connect().await;
+    set_clock(&mut redis, 10_000).await;
+    let settings = settings(&server, &[("a", 600)]);
+    let ((mut one, _), (mut two, _)) = (lane(&settings, 1000), lane(&settings, 1000));
+    for (sink, partition) in [(&mut one, 0), (&mut two, 1)] {
+        sink.positions(&log(), &[partition]).await.expect("positions");
+        let record = [insert(0, 1, 10_000, 10)];
+        assert_eq!(write(sink, partition, 0, &record).await.expect("written"), DURABLE);
+    }
+    assert_eq!(board(&mut redis, "a").await, [(1, 0.02)]);
+    let order = Reset { id: 7, positions: [(0, 0), (1, 0)].into() };
+    one.reset(&log(), &order).await.expect("obeyed");
+    assert_eq!(one.positions(&log(), &[0]).await.expect("positions"), at(&[]));
+    assert_eq!(board(&mut redis, "a").await, []);
+    assert_eq!(write(&mut one, 0, 0, &[insert(0, 1, 10_000, 10)]).await.expect("written"), DURABLE);
+    // The other one's belief is of the former window: it is refused, asks, and obeys as well.
+    let behind = write(&mut two, 1, 1, &[insert(1, 1, 10_000, 10)]).await.expect("told");
+    assert_eq!(behind, Written::Behind(at(&[])));
+    two.reset(&log(), &order).await.expect("obeyed");
+    assert_eq!(two.positions(&log(), &[1]).await.expect("positions"), at(&[]));
+    assert_eq!(write(&mut two, 1, 0, &[insert(0, 1, 10_000, 10)]).await.expect("written"), DURABLE);
+    assert_eq!(board(&mut redis, "a").await, [(1, 0.02)], "each record once again");
+}
