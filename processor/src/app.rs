@@ -1,11 +1,15 @@
 //! The processor as a whole: the only place that knows every part. Starts the lanes of the configuration, and stops them
 //! in order.
 
+mod settings;
+
+pub(crate) use self::settings::redis_settings;
+use self::settings::{files_settings, uses_content, wants_content, webhook_settings};
 use crate::admin;
 use crate::config::{self, Config, Pipeline, Target};
 use crate::connector;
 use crate::control::{self, Orders};
-use crate::deliver::{DeadLetters, Lane, Reads, UnknownContent};
+use crate::deliver::{Breaker, DeadLetters, Lane, Reads, UnknownContent};
 use crate::enrich::cache::Cache;
 use crate::enrich::fence::Fence;
 use crate::enrich::lookup::Lookup;
@@ -14,10 +18,9 @@ use crate::health::{Health, State, WorkerHealth};
 use crate::lane::{self, Plan, Worker};
 use crate::metrics::{self, LaneMetrics};
 use crate::position::FirstStart;
-use crate::sink::Sink;
-use crate::sink::file::{self, Files};
-use crate::sink::redis_window::{self, By, RedisWindow, Ticker};
-use crate::sink::webhook::{self, Webhook};
+use crate::sink::file::Files;
+use crate::sink::redis_window::{self, RedisWindow, Ticker};
+use crate::sink::webhook::Webhook;
 use crate::source::Limits;
 use crate::source::client::Cluster;
 use crate::source::reader::Reading;
@@ -118,8 +121,14 @@ pub fn cluster(config: &Config) -> Cluster {
     }
 }
 
-/// A pipeline: its name, its settings, and what is seen of its topic.
-type Road<'p> = (&'p str, &'p Pipeline, &'p Receiver<Seen>);
+/// A pipeline: its name, its settings, and what is seen of its topics.
+type Road<'p> = (&'p str, &'p Pipeline, &'p Watched);
+
+/// What is seen of the topics of a pipeline.
+struct Watched {
+    source: Receiver<Seen>,
+    replays: Receiver<Seen>,
+}
 
 struct Process {
     cluster: Cluster,
@@ -151,7 +160,9 @@ impl Process {
         let enabled = || pipeline.sinks.iter().filter(|(_, sink)| sink.enabled);
         let fed = pipeline.content.as_ref().filter(|_| enabled().any(|(_, sink)| uses_content(&sink.target)));
         let cache = fed.map(|content| self.feed(content)).transpose()?;
-        let watch = watch::start(&self.cluster, &pipeline.topic.to_string(), Arc::clone(&self.stopping))?;
+        let start = |topic: &str| watch::start(&self.cluster, topic, Arc::clone(&self.stopping));
+        let source = start(&pipeline.topic.to_string())?;
+        let watch = Watched { source, replays: start(&pipeline.replay_topic())? };
         let contents = Contents { cache: cache.clone(), enricher: None };
         let mut enriching = Vec::new();
         for (sink, settings) in enabled() {
@@ -235,8 +246,12 @@ impl Process {
         health: Vec<WorkerHealth>,
         contents: &Contents,
     ) -> anyhow::Result<()> {
-        let plan = self.plan((pipeline, settings, watch), (sink, target), contents.enricher.clone());
-        let workers = match &target.target {
+        let plan =
+            |reads| self.plan((pipeline, settings, watch), (sink, target), reads, contents.enricher.clone());
+        let (plan, again) = (plan(Reads::Source), plan(Reads::Replays));
+        let replays = vec![self.health.replays(&plan.lane.name)];
+        let mut workers = Vec::new();
+        match &target.target {
             Target::RedisWindow(redis) => {
                 let mut settings = redis_settings(redis).with_context(|| format!("sink `{sink}`"))?;
                 if let Some(cache) = &contents.cache {
@@ -245,57 +260,83 @@ impl Process {
                 let (ticker, seen) = Ticker::new(&settings);
                 tokio::spawn(ticker.run(std::future::pending()));
                 let sink = || Ok(RedisWindow::new(&settings, seen.clone()));
-                lane::start(&plan, health, sink, &self.failed)?
+                workers.extend(lane::start(&plan, health, sink, &self.failed)?);
+                workers.extend(lane::start(&again, replays, sink, &self.failed)?);
             }
             Target::Webhook(webhook) => {
                 let settings = webhook_settings(webhook).with_context(|| format!("sink `{sink}`"))?;
                 let sink = || Webhook::new(settings.clone()).map_err(anyhow::Error::from);
-                lane::start(&plan, health, sink, &self.failed)?
+                workers.extend(lane::start(&plan, health, sink, &self.failed)?);
+                workers.extend(lane::start(&again, replays, sink, &self.failed)?);
             }
             Target::Files(files) => {
-                let settings = files_settings(files);
-                lane::start(&plan, health, || Ok(Files::new(settings.clone())), &self.failed)?
+                let sink = |reads| move || Ok(Files::new(files_settings(files, reads)));
+                workers.extend(lane::start(&plan, health, sink(Reads::Source), &self.failed)?);
+                workers.extend(lane::start(&again, replays, sink(Reads::Replays), &self.failed)?);
             }
-        };
+        }
         self.workers.lock().unwrap_or_else(PoisonError::into_inner).extend(workers);
         Ok(())
     }
 
+    /// A lane as it reads the pipeline's topic, or the one with the dead letters that are to be delivered again: that has
+    /// a group and a breaker of its own, and its records go the same way.
     fn plan(
         &self,
         (pipeline, settings, watch): Road<'_>,
         (sink, target): (&str, &config::Sink),
+        reads: Reads,
         enricher: Option<Arc<Enricher>>,
     ) -> Plan {
-        let topic = settings.topic.to_string();
+        let name = format!("{pipeline}/{sink}");
+        let group = format!("deltafan.{pipeline}.{sink}");
+        let (topic, group, workers, metrics) = match reads {
+            Reads::Source => {
+                let metrics = LaneMetrics::new(pipeline, sink);
+                (settings.topic.to_string(), group, target.workers.get(), metrics)
+            }
+            Reads::Replays => {
+                // What a person has looked at meanwhile is no measure of the lane.
+                let metrics = LaneMetrics::new(pipeline, &format!("{sink}.replay"));
+                (settings.replay_topic(), format!("{group}.replay"), 1, metrics)
+            }
+        };
         let dead_letters = DeadLetters::new(
             self.cluster.clone(),
             &settings.dead_letters.to_string(),
-            (&topic, Reads::Source),
+            (&topic, reads),
             (pipeline, sink),
         );
         let lane = Lane {
-            name: format!("{pipeline}/{sink}"),
+            name: name.clone(),
+            reads,
             enricher,
             unknown_content: match settings.content.as_ref().map(|content| content.unknown) {
                 Some(config::UnknownContent::DeadLetter) => UnknownContent::DeadLetter,
                 Some(config::UnknownContent::Nulls) | None => UnknownContent::Nulls,
             },
             dead_letters: Arc::new(dead_letters),
-            metrics: LaneMetrics::new(pipeline, sink),
+            breaker: Arc::new(Mutex::new(Breaker::new(
+                target.max_condemned.get().try_into().unwrap_or(u32::MAX),
+            ))),
+            metrics,
         };
         let reading = Reading {
             topic,
-            lane: format!("{pipeline}/{sink}"),
-            group: format!("deltafan.{pipeline}.{sink}"),
-            workers: target.workers.get(),
-            first: match settings.start {
-                config::Start::Earliest => FirstStart::Earliest,
-                config::Start::Latest => FirstStart::Latest,
+            is_optional: reads == Reads::Replays,
+            orders: Orders::new(&name, self.orders.subscribe()),
+            lane: name,
+            group,
+            workers,
+            first: match (settings.start, reads) {
+                (config::Start::Earliest, _) | (_, Reads::Replays) => FirstStart::Earliest,
+                (config::Start::Latest, Reads::Source) => FirstStart::Latest,
             },
             limits: Limits { max_records: CHUNK_MAX_RECORDS, max_bytes: CHUNK_MAX_BYTES },
-            watch: watch.clone(),
-            orders: Orders::new(&format!("{pipeline}/{sink}"), self.orders.subscribe()),
+            watch: match reads {
+                Reads::Source => watch.source.clone(),
+                Reads::Replays => watch.replays.clone(),
+            },
         };
         Plan { lane, reading, cluster: self.cluster.clone(), patience: self.config.shutdown_timeout }
     }
@@ -335,56 +376,4 @@ impl redis_window::Contents for Cache {
         let learnt = |(seen, id, content)| redis_window::Learnt { seen, id, content };
         self.learnt_after(seen, limit).into_iter().map(learnt).collect()
     }
-}
-
-/// Whether the feed of contents is needed for a sink.
-fn uses_content(target: &Target) -> bool {
-    let by_type = |target: &Target| match target {
-        Target::RedisWindow(redis) => redis.windows.iter().any(|window| window.by == config::By::ContentType),
-        Target::Webhook(_) | Target::Files(_) => false,
-    };
-    wants_content(target) || by_type(target)
-}
-
-/// Whether a sink's events are enriched, so that its lane waits for contents.
-fn wants_content(target: &Target) -> bool {
-    match target {
-        Target::RedisWindow(_) => RedisWindow::WANTS_CONTENT,
-        Target::Webhook(_) => Webhook::WANTS_CONTENT,
-        Target::Files(_) => Files::WANTS_CONTENT,
-    }
-}
-
-fn webhook_settings(webhook: &config::Webhook) -> anyhow::Result<webhook::Settings> {
-    Ok(webhook::Settings {
-        url: webhook.url.expose().parse()?,
-        secrets: webhook.secrets.iter().cloned().collect(),
-        timeout: webhook.timeout,
-        max_events: webhook.max_events.get(),
-        max_body_bytes: webhook.max_body.as_usize(),
-        allow_private_targets: webhook.allow_private_targets,
-    })
-}
-
-fn files_settings(files: &config::Files) -> file::Settings {
-    file::Settings {
-        folder: files.path.as_str().into(),
-        max_file_bytes: files.max_file.into(),
-        keep_files: files.keep_files.get(),
-    }
-}
-
-pub(crate) fn redis_settings(redis: &config::RedisWindow) -> anyhow::Result<redis_window::Settings> {
-    let window = |window: &config::Window| {
-        let by = match window.by {
-            config::By::Content => By::Content,
-            config::By::ContentType => By::ContentType,
-            config::By::Device => By::Device,
-        };
-        redis_window::Window::new(window.key.as_str(), window.length.duration()).map(|window| window.by(by))
-    };
-    let windows = redis.windows.iter().map(window).collect::<Result<_, _>>()?;
-    let mut settings = redis_window::Settings::new(redis.url.expose(), windows)?;
-    settings.max_records = redis.max_records.get();
-    Ok(settings)
 }

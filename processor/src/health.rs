@@ -3,6 +3,7 @@
 //! A lane is ready when every one of its workers either makes progress or has nothing to do, be it because an operator has
 //! paused it. It is not ready while it waits, retries, is held up until somebody acts, or has lost records: an endpoint that says "up" while nothing moves helps nobody.
 
+use crate::deliver::BreakerState;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,6 +21,11 @@ pub enum State {
     },
     /// It is a member of the group, but other members have the partitions.
     Idle,
+    /// There is no topic with dead letters to deliver again, and none is needed before somebody replays some.
+    Absent {
+        /// What to do for that.
+        why: String,
+    },
     /// It reads.
     Running,
     /// It stands still because an operator has ordered it to, and keeps its partitions.
@@ -74,7 +80,7 @@ struct Worker {
 
 impl Worker {
     fn is_ready(&self) -> bool {
-        matches!(self.reader, State::Idle | State::Running | State::Paused { .. })
+        matches!(self.reader, State::Idle | State::Absent { .. } | State::Running | State::Paused { .. })
             && matches!(self.sink, SinkState::Working)
             && self.content.is_none()
             && self.kafka.is_none()
@@ -83,11 +89,15 @@ impl Worker {
 
 /// Where one worker says how it is.
 #[derive(Debug, Clone)]
-pub struct WorkerHealth(Arc<Mutex<Worker>>);
+pub struct WorkerHealth {
+    worker: Arc<Mutex<Worker>>,
+    /// The breaker that all workers of the lane share.
+    breaker: Arc<Mutex<BreakerState>>,
+}
 
 impl WorkerHealth {
     fn lock(&self) -> MutexGuard<'_, Worker> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.worker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says what the reader is doing. True if that is new.
@@ -145,10 +155,41 @@ pub struct ConnectorHealth {
     pub why: Option<String>,
 }
 
+impl WorkerHealth {
+    fn new(breaker: &Arc<Mutex<BreakerState>>) -> Self {
+        let worker = Worker {
+            reader: State::Starting,
+            sink: SinkState::Working,
+            content: None,
+            kafka: None,
+            expiring: None,
+        };
+        Self { worker: Arc::new(Mutex::new(worker)), breaker: Arc::clone(breaker) }
+    }
+
+    /// Says how the lane's breaker is. True if that is new.
+    pub fn set_breaker(&self, state: BreakerState) -> bool {
+        let mut breaker = self.breaker.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *breaker, state) != state
+    }
+
+    fn breaker(&self) -> BreakerState {
+        *self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The places of one lane.
+#[derive(Debug, Clone, Default)]
+struct LaneHealth {
+    workers: Vec<WorkerHealth>,
+    /// Of the worker that delivers dead letters again.
+    replays: Option<WorkerHealth>,
+}
+
 /// The health of the whole process.
 #[derive(Debug, Default)]
 pub struct Health {
-    lanes: Mutex<BTreeMap<String, Vec<WorkerHealth>>>,
+    lanes: Mutex<BTreeMap<String, LaneHealth>>,
     connector: Mutex<Option<ConnectorHealth>>,
 }
 
@@ -165,27 +206,32 @@ pub struct Report {
 #[derive(Debug, Serialize)]
 struct LaneReport {
     ready: bool,
+    breaker: BreakerState,
     workers: Vec<Worker>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replays: Option<ReplaysReport>,
+}
+
+#[derive(Debug, Serialize)]
+struct ReplaysReport {
+    breaker: BreakerState,
+    #[serde(flatten)]
+    worker: Worker,
 }
 
 impl Health {
     /// Places for the workers of `lane`, which have not started yet.
     pub fn workers(&self, lane: &str, count: usize) -> Vec<WorkerHealth> {
-        (0..count).map(|_| self.worker(lane)).collect()
+        let breaker = Arc::default();
+        let workers: Vec<_> = (0..count).map(|_| WorkerHealth::new(&breaker)).collect();
+        self.change(lane, |lane| lane.workers.extend(workers.iter().cloned()));
+        workers
     }
 
-    /// A place for one more worker of `lane`.
-    fn worker(&self, lane: &str) -> WorkerHealth {
-        let worker = Worker {
-            reader: State::Starting,
-            sink: SinkState::Working,
-            content: None,
-            kafka: None,
-            expiring: None,
-        };
-        let worker = WorkerHealth(Arc::new(Mutex::new(worker)));
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        lanes.entry(lane.to_owned()).or_default().push(worker.clone());
+    /// A place for the worker that delivers dead letters of `lane` again.
+    pub fn replays(&self, lane: &str) -> WorkerHealth {
+        let worker = WorkerHealth::new(&Arc::default());
+        self.change(lane, |lane| lane.replays = Some(worker.clone()));
         worker
     }
 
@@ -197,19 +243,35 @@ impl Health {
         changed
     }
 
+    fn change(&self, lane: &str, change: impl FnOnce(&mut LaneHealth)) {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        change(lanes.entry(lane.to_owned()).or_default());
+    }
+
     /// How everything is now.
     pub fn report(&self) -> Report {
         let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let lanes: BTreeMap<_, _> = lanes
-            .into_iter()
-            .map(|(lane, workers)| {
-                let workers: Vec<_> = workers.iter().map(|worker| worker.lock().clone()).collect();
-                let ready = workers.iter().all(Worker::is_ready);
-                (lane, LaneReport { ready, workers })
-            })
-            .collect();
+        let lanes: BTreeMap<_, _> = lanes.into_iter().map(|(name, lane)| (name, lane.report())).collect();
         let connector = self.connector.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Report { ready: !lanes.is_empty() && lanes.values().all(|lane| lane.ready), lanes, connector }
+    }
+}
+
+impl LaneHealth {
+    fn report(&self) -> LaneReport {
+        let workers: Vec<_> = self.workers.iter().map(|worker| worker.lock().clone()).collect();
+        let replays = self.replays.as_ref();
+        let replays =
+            replays.map(|place| ReplaysReport { breaker: place.breaker(), worker: place.lock().clone() });
+        LaneReport {
+            ready: workers
+                .iter()
+                .chain(replays.as_ref().map(|replays| &replays.worker))
+                .all(Worker::is_ready),
+            breaker: self.workers.first().map(WorkerHealth::breaker).unwrap_or_default(),
+            workers,
+            replays,
+        }
     }
 }
 
@@ -221,7 +283,7 @@ mod tests {
     fn one_lane_in_trouble_is_named_and_makes_the_process_unready() {
         let health = Health::default();
         assert!(!health.report().ready, "nothing runs yet");
-        let (good, bad) = (health.worker("p/good"), health.worker("p/bad"));
+        let (good, bad) = (health.workers("p/good", 1).remove(0), health.workers("p/bad", 1).remove(0));
         assert!(!health.report().ready, "nothing has started yet");
         good.set(State::Running);
         bad.set(State::Running);
@@ -235,5 +297,15 @@ mod tests {
         bad.set_sink(SinkState::Working);
         bad.set_kafka(Some("no broker".to_owned()));
         assert!(!health.report().ready);
+        bad.set_kafka(None);
+        let replays = health.replays("p/good");
+        assert!(!health.report().ready, "it has not started yet");
+        replays.set(State::Absent { why: "no topic".to_owned() });
+        assert!(health.report().ready);
+        assert!(good.set_breaker(BreakerState::Open) && !good.set_breaker(BreakerState::Open));
+        let report = serde_json::to_value(health.report()).expect("JSON");
+        assert_eq!(report["lanes"]["p/good"]["breaker"], "open");
+        assert_eq!(report["lanes"]["p/good"]["replays"]["breaker"], "closed");
+        assert_eq!(report["lanes"]["p/bad"]["breaker"], "closed");
     }
 }

@@ -23,6 +23,8 @@ pub const DEAD_LETTERS: &str = "deltafan_dead_letters_total";
 pub const SINK_WRITES: &str = "deltafan_sink_writes_total";
 /// Writes that failed, by what follows. Labels: pipeline, sink, class.
 pub const SINK_ERRORS: &str = "deltafan_sink_errors_total";
+/// The breaker in front of the sink: 0 closed, 1 half-open, 2 open. Labels: pipeline, sink.
+pub const SINK_BREAKER_STATE: &str = "deltafan_sink_breaker_state";
 /// Time that one successful write took. Labels: pipeline, sink.
 pub const SINK_WRITE_SECONDS: &str = "deltafan_sink_write_seconds";
 /// Time from the commit in Postgres until the effect was durable in the sink. Labels: pipeline, sink.
@@ -78,7 +80,7 @@ const fn metric(
 }
 
 /// All of them.
-pub const METRICS: [Metric; 14] = [
+pub const METRICS: [Metric; 15] = [
     metric(RECORDS_READ, Kind::Counter, LANE, "Records read from Kafka"),
     metric(
         RECORDS_WITHOUT_EFFECT,
@@ -111,6 +113,12 @@ pub const METRICS: [Metric; 14] = [
         Kind::Counter,
         &["pipeline", "sink", "class"],
         "Writes that failed, by what follows from it",
+    ),
+    metric(
+        SINK_BREAKER_STATE,
+        Kind::Gauge,
+        LANE,
+        "The breaker in front of the sink: 0 closed, 1 half-open (one worker tries it), 2 open (it is left alone for a while)",
     ),
     metric(SINK_WRITE_SECONDS, Kind::Seconds, LANE, "Time that one successful write took"),
     metric(
@@ -161,6 +169,8 @@ pub struct LaneMetrics {
     pub events_delivered: Counter,
     /// [`SINK_WRITES`].
     pub writes: Counter,
+    /// [`SINK_BREAKER_STATE`].
+    pub breaker: Gauge,
     /// [`SINK_WRITE_SECONDS`].
     pub write_seconds: Histogram,
     /// [`SINK_LATENCY_SECONDS`].
@@ -178,6 +188,7 @@ impl LaneMetrics {
             paused: gauge!(LANE_PAUSED, &labels),
             events_delivered: counter!(EVENTS_DELIVERED, &labels),
             writes: counter!(SINK_WRITES, &labels),
+            breaker: gauge!(SINK_BREAKER_STATE, &labels),
             write_seconds: histogram!(SINK_WRITE_SECONDS, &labels),
             latency_seconds: histogram!(SINK_LATENCY_SECONDS, &labels),
         }

@@ -56,6 +56,8 @@ pub struct Plan {
     pub secret: String,
     /// How long a batch waits for the feed of contents.
     pub fence_timeout: &'static str,
+    /// So many events in a row may the receiver condemn.
+    pub max_condemned: usize,
     /// Where a further sink, `files`, writes to; no such sink where there is none.
     pub files: Option<PathBuf>,
     /// Where the Connect is whose connector it watches; it watches none where there is none.
@@ -77,6 +79,7 @@ impl Plan {
             webhook_url: format!("http://{receiver}/webhook"),
             secret: stack.get("WEBHOOK_SECRET")?.to_owned(),
             fence_timeout: "20ms",
+            max_condemned: 100,
             files: None,
             connect_url: None,
         })
@@ -133,6 +136,7 @@ pipelines:
       webhook:
         type: webhook
         workers: {workers}
+        max_condemned: {max_condemned}
         url: {webhook_url}
         secrets: [\"{secret}\"]
         allow_private_targets: true
@@ -145,6 +149,7 @@ pipelines:
             redis_url = self.redis_url,
             windows = windows.join("\n"),
             webhook_url = self.webhook_url,
+            max_condemned = self.max_condemned,
             secret = self.secret,
             fence_timeout = self.fence_timeout,
             files = self.files.as_ref().map(files).unwrap_or_default(),

@@ -18,6 +18,7 @@ pub mod processor;
 pub mod receiver;
 pub mod redis;
 pub mod stack;
+pub mod stand_in;
 pub mod wait;
 
 pub use bench::Bench;

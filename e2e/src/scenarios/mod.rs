@@ -5,6 +5,7 @@ mod batching;
 mod config_errors;
 mod connector_failed;
 mod dashboard;
+mod dead_letters;
 mod everything_killed;
 mod files;
 mod flushed;
@@ -88,6 +89,7 @@ const ON_BENCHES: &[Scenario<Bench>] = scenarios![
     "kill-at-random" => everything_killed::at_random,
     "connector-failed" => connector_failed::run,
     "poison" => poison::run,
+    "dead-letters" => dead_letters::run,
     "receiver-killed" => receiver_killed::run,
     "wrong-secret" => webhook_paused::wrong_secret,
     "missing-target" => webhook_paused::missing_target,

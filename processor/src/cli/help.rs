@@ -137,7 +137,9 @@ them, byte for byte, with the reason; the sink's lane goes on, and the other sin
 
 Examples:
   deltafan dlq list
-  deltafan dlq show 3f0a";
+  deltafan dlq show 3f0a
+  deltafan dlq replay --sink webhook --since 2h
+  deltafan dlq purge --all";
 
 pub(super) const DLQ_LIST: &str = "\
 Conditions add up. A letter that was written twice, by a kill at the wrong moment, has one id and is
@@ -181,6 +183,31 @@ Examples:
   deltafan verify --since 7d --sink webhook --wait 5min
   deltafan verify --since 2026-11-21T03:00:00Z --until 2026-11-21T04:00:00Z
   deltafan verify --json --limit 1000                one JSON object, for jq";
+
+pub(super) const DLQ_REPLAY: &str = "\
+The letter goes through the topic <topic>.replay to the sink that refused it, and to no other, once: a
+command that is killed has replayed a letter and noted it, or neither; repeated, it finds the note. What
+is refused again is the same letter, open again, with more attempts.
+
+A letter whose row has changed since is held back, because the sink would take the older state for the
+newer; --force replays it. A leaderboard keeps sums: there it is only said. The exit status is 2 where
+a letter was held back.
+
+Examples:
+  deltafan dlq replay 3f0a
+  deltafan dlq replay --sink webhook --reason 422 --dry-run
+  deltafan dlq replay --all
+  deltafan dlq show 3f0a --value > 3f0a.json         edit it, then
+  deltafan dlq replay 3f0a --value 3f0a.json";
+
+pub(super) const DLQ_PURGE: &str = "\
+Purged letters are not listed any more. Their room is given back as soon as no letter that is still
+wanted lies before them: Kafka deletes from the beginning of a topic only.
+
+Examples:
+  deltafan dlq purge 3f0a 77c2
+  deltafan dlq purge --state replayed --all
+  deltafan dlq purge --until 2026-05-01T12:00:00Z --state all";
 
 #[cfg(test)]
 mod tests {
@@ -240,11 +267,13 @@ mod tests {
             super::DLQ_LIST,
             super::DLQ_SHOW,
             super::VERIFY,
+            super::DLQ_REPLAY,
+            super::DLQ_PURGE,
         ] {
             let (_, lines) = text.split_once("Examples:").unwrap();
             for line in lines.lines().filter_map(|line| line.find("deltafan ").map(|at| &line[at..])) {
                 // What stands behind some blanks explains it.
-                let typed = line.split("   ").next().unwrap();
+                let typed = line.split("   ").next().unwrap().split(" >").next().unwrap();
                 let typed = typed.replace("receiver is being moved", "x").replace("no op", "no-op");
                 let words = typed.split_whitespace();
                 let parsed = Cli::command().try_get_matches_from(words);
@@ -272,6 +301,8 @@ mod tests {
             super::DLQ_LIST,
             super::DLQ_SHOW,
             super::VERIFY,
+            super::DLQ_REPLAY,
+            super::DLQ_PURGE,
         ] {
             for line in text.lines() {
                 assert!(line.chars().count() <= 102, "{line}");

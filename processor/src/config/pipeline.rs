@@ -83,6 +83,12 @@ pub fn group(pipeline: &Name, sink: &Name) -> String {
 }
 
 impl Pipeline {
+    /// The topic through which dead letters are delivered again: its lanes read it beside the other.
+    #[must_use]
+    pub fn replay_topic(&self) -> String {
+        replay_topic(&self.topic)
+    }
+
     /// Reads a pipeline, and checks what no single key can tell.
     pub(super) fn checked(section: &Section<'_>) -> Option<Self> {
         let pipeline = Self::read(section);
@@ -92,12 +98,23 @@ impl Pipeline {
     }
 }
 
+fn replay_topic(topic: &Topic) -> String {
+    format!("{topic}.replay")
+}
+
 /// Dead letters written to a topic that is read would come back for ever.
 fn refuse_topic_twice(section: &Section<'_>) {
     let dead_letters = section.peek("dead_letters", &TopicKind);
     let content = section.entry("content").and_then(|entry| entry.node.child("topic"));
     let content_topic = content.and_then(|node| section.reader.peek(node, &TopicKind));
     let read = [("topic", section.peek("topic", &TopicKind)), ("content.topic", content_topic.clone())];
+    let replays = section.peek("topic", &TopicKind).map(|topic| replay_topic(&topic));
+    if replays.is_some() && replays == dead_letters.as_ref().map(Topic::to_string) {
+        let what =
+            "is the topic through which dead letters are delivered again: they would come back for ever";
+        let remedy = "name a topic of its own, as `<topic>.dlq`";
+        section.report(section.place_of("dead_letters"), &section.child("dead_letters"), what, remedy);
+    }
     for (key, topic) in &read {
         if topic.is_some() && *topic == dead_letters {
             let what = format!("is the topic that `{key}` reads: dead letters would come back for ever");

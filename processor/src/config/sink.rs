@@ -20,6 +20,10 @@ const WORKERS: CountTo = CountTo {
     max: 64,
     why: "each worker is a consumer with threads of its own, and one partition feeds one worker",
 };
+const MAX_CONDEMNED: CountTo = CountTo {
+    max: 1_000_000,
+    why: "a sink that condemns everything is failing, and nobody reads a million letters",
+};
 const MAX_RECORDS: CountTo =
     CountTo { max: 20_000, why: "one call of 4,000 cells blocks Redis for up to 31 ms already" };
 const MAX_EVENTS: CountTo = CountTo { max: 10_000, why: "a receiver stores a batch in one transaction" };
@@ -53,6 +57,8 @@ pub struct Sink {
     pub enabled: bool,
     /// How many consumers (threads) its lane runs; they share the partitions. Default: 2.
     pub workers: NonZeroUsize,
+    /// So many events in a row, none accepted between them, may it condemn before it counts as failing. Default: 100.
+    pub max_condemned: NonZeroUsize,
     /// What it is, with the keys of its type.
     pub target: Target,
 }
@@ -90,6 +96,13 @@ impl Sink {
             &WORKERS,
             "2",
         );
+        let max_condemned = section.optional(
+            "max_condemned",
+            "So many events in a row, with none accepted between them, may the sink condemn. Beyond that it counts as failing: \
+             no more dead letters, its breaker opens.",
+            &MAX_CONDEMNED,
+            "100",
+        );
         let Some(sink_type) = sink_type else {
             section.excuse_unknown();
             return None;
@@ -100,7 +113,7 @@ impl Sink {
             SinkType::Webhook => Webhook::read(section).map(Target::Webhook),
             SinkType::File => Files::read(section).map(Target::Files),
         };
-        Some(Self { enabled: enabled?, workers: workers?, target: target? })
+        Some(Self { enabled: enabled?, workers: workers?, max_condemned: max_condemned?, target: target? })
     }
 
     /// The type, as the file names it.
@@ -120,6 +133,7 @@ impl Describe for Sink {
             out.entry("type", &self.sink_type());
             out.entry("enabled", &self.enabled);
             out.entry("workers", &self.workers);
+            out.entry("max_condemned", &self.max_condemned);
         });
         match &self.target {
             Target::RedisWindow(redis) => redis.describe(out),

@@ -3,12 +3,14 @@
 //! The writer's half of a worker: [`prepare`] decodes, enriches and encodes into the [`outbox`] while [`write`] has one
 //! write in flight. Batching needs no timer: a batch goes as soon as the sink is free and grows until then.
 
+mod breaker;
 mod dead_letter;
 mod outbox;
 mod prepare;
 mod retry;
 mod write;
 
+pub use breaker::{Breaker, BreakerState};
 use dead_letter::DeadLetter;
 pub use dead_letter::{DeadLetters, Stage};
 
@@ -18,7 +20,7 @@ use crate::metrics::LaneMetrics;
 use crate::sink::Sink;
 use crate::source::Handoff;
 use outbox::Outbox;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What to do with an event whose content does not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,14 +45,31 @@ pub enum Reads {
 pub struct Lane {
     /// `pipeline/sink`, as logs and health name it.
     pub name: String,
+    /// What its workers read.
+    pub reads: Reads,
     /// Where to ask for contents: there if the sink wants them.
     pub enricher: Option<Arc<Enricher>>,
     /// What follows if there is none.
     pub unknown_content: UnknownContent,
     /// Where records go that can't be delivered.
     pub dead_letters: Arc<DeadLetters>,
+    /// When its sink may be tried, and how many events it may condemn.
+    pub breaker: Arc<Mutex<Breaker>>,
     /// Its metrics.
     pub metrics: LaneMetrics,
+}
+
+impl Lane {
+    /// Changes the breaker, or asks it; what is to be seen of it follows.
+    fn with_breaker<T>(&self, health: &WorkerHealth, work: impl FnOnce(&mut Breaker) -> T) -> T {
+        let mut breaker = self.breaker.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = work(&mut breaker);
+        let state = breaker.state();
+        if health.set_breaker(state) {
+            self.metrics.breaker.set(state.value());
+        }
+        done
+    }
 }
 
 /// The writer's half of one worker.

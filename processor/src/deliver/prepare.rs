@@ -1,8 +1,9 @@
 //! Preparing: from chunks of records to requests that only need to be written. Decode → enrich → transform → encode.
 
 use super::outbox::{Outbox, RecordRef, Refused, Request, Tried};
-use super::{Lane, Stage, UnknownContent, retry};
+use super::{Lane, Reads, Stage, UnknownContent, retry};
 use crate::decode::{DecodeError, Decoded, decode};
+use crate::dlq::Letter;
 use crate::enrich::{Enricher, Freshness};
 use crate::health::WorkerHealth;
 use crate::position::LogId;
@@ -74,7 +75,7 @@ impl<B: Batch> Preparing<'_, B> {
             }
             let Some(record) = chunk.get(index) else { break };
             self.room(chunk.epoch).await?;
-            let fate = fate(&record);
+            let fate = if self.is_ours(&chunk, index) { fate(&record) } else { Fate::Nothing("not_ours") };
             let content = match &fate {
                 Fate::Event(change) => self.content(change, freshness, chunk.epoch).await?,
                 _ => None,
@@ -83,6 +84,15 @@ impl<B: Batch> Preparing<'_, B> {
             self.add(at, &record, fate, content.as_deref(), log);
         }
         Ok(())
+    }
+
+    /// Whether a record is this lane's to deliver: one that is to be delivered again names the lane that refused it.
+    fn is_ours(&self, chunk: &Chunk, index: usize) -> bool {
+        if self.lane.reads == Reads::Source {
+            return true;
+        }
+        let letter = chunk.get_whole(index).and_then(|record| Letter::read(&record.headers));
+        letter.is_some_and(|(letter, _)| format!("{}/{}", letter.pipeline, letter.sink) == self.lane.name)
     }
 
     async fn room(&self, epoch: Epoch) -> Result<(), Superseded> {

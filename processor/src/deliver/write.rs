@@ -2,8 +2,8 @@
 //! dead letters. All retry, pausing and bisection is here.
 
 use super::dead_letter::StoreError;
-use super::outbox::{Item, Outbox, RecordRef, Refused, Request, Tried};
-use super::{DeadLetter, Lane, Stage, retry};
+use super::outbox::{Item, Outbox, Refused, Request, Tried};
+use super::{Breaker, DeadLetter, Lane, Stage, retry};
 use crate::health::{SinkState, WorkerHealth};
 use crate::position::{Held, LogId};
 use crate::sink::{Batch, Class, Sink, SinkError, Write, Written};
@@ -68,6 +68,10 @@ impl<S: Sink> Writing<'_, S> {
         while self.handoff.is_current(question.epoch) {
             match self.stand(&question).await {
                 Ok(held) => {
+                    // A sink that keeps no positions was not asked anything.
+                    if matches!(held, Held::At(_)) {
+                        self.answers();
+                    }
                     self.works();
                     self.handoff.answer(question.epoch, held);
                     return;
@@ -109,28 +113,80 @@ impl<S: Sink> Writing<'_, S> {
         while let Some(mut part) = parts.pop() {
             let events = part.batch.len();
             let records = request.events.get(part.first..part.first + events).unwrap_or_default();
-            match self.batch(request, &mut part).await? {
-                Ended::Durable(rejected) => {
-                    let refused = rejected.into_iter().filter_map(|(index, reason)| {
-                        Some(refuse(records.get(index)?, "rejected", reason, part.tried))
-                    });
-                    let refused: Vec<_> = refused.collect();
-                    self.bury(request, &refused).await?;
-                    self.count(request, part.first, events, refused.len());
-                }
+            let (refused, class, why) = match self.batch(request, &mut part).await? {
+                Ended::Durable(rejected) => (Some(rejected), "rejected", String::new()),
                 Ended::Condemned(class, reason) if events <= 1 => {
-                    let refused =
-                        records.first().map(|record| refuse(record, class_name(class), reason, part.tried));
-                    self.bury(request, refused.as_slice()).await?;
+                    (Some(vec![(0, reason.clone())]), class_name(class), reason)
                 }
-                Ended::Condemned(..) => {
-                    let half = events / 2;
-                    let rest = part.batch.split_off(half);
-                    parts.push(Part { batch: rest, first: part.first + half, tried: part.tried });
-                    parts.push(part);
-                }
-            }
+                Ended::Condemned(class, reason) => (None, class_name(class), reason),
+            };
+            let Some(refused) = refused.filter(|refused| self.may_bury(events, refused.len())) else {
+                self.cut(part, &mut parts, request, why).await?;
+                continue;
+            };
+            let refused = refused.into_iter().filter_map(|(index, reason)| {
+                let (record, tried) = (records.get(index)?.clone(), part.tried);
+                Some(Refused { record, stage: Stage::Sink, class, reason, tried })
+            });
+            let refused: Vec<_> = refused.collect();
+            self.works();
+            self.bury(request, &refused).await?;
+            self.count(request, part.first, events, refused.len());
         }
+        Ok(())
+    }
+
+    /// Whether so many of the events of a write may become dead letters. One that accepts some is well; one that accepts none
+    /// may condemn only so many in a row.
+    fn may_bury(&self, events: usize, refused: usize) -> bool {
+        self.lane.with_breaker(self.health, |breaker| {
+            if events == 0 {
+                return true;
+            }
+            let may = refused < events || breaker.condemn(refused);
+            if refused < events {
+                breaker.accepted();
+            }
+            if may {
+                breaker.succeeded();
+            }
+            may
+        })
+    }
+
+    /// A part of which nothing was accepted: its halves are tried, or, where it is a single event that may not be buried, it
+    /// itself, after a pause.
+    async fn cut(
+        &mut self,
+        mut part: Part<S::Batch>,
+        parts: &mut Vec<Part<S::Batch>>,
+        request: &Request<S::Batch>,
+        why: String,
+    ) -> Result<(), GivenUp> {
+        let half = part.batch.len() / 2;
+        if half > 0 {
+            let rest = part.batch.split_off(half);
+            parts.push(Part { batch: rest, first: part.first + half, tried: part.tried });
+        }
+        parts.push(part);
+        let (holds, most) =
+            self.lane.with_breaker(self.health, |breaker| (breaker.holds(), breaker.most_condemned()));
+        if !holds {
+            self.answers();
+            self.works();
+            return Ok(());
+        }
+        let message = format!(
+            "the sink has condemned {most} events in a row and accepted none, so it counts as failing: nothing more \
+             becomes a dead letter, and the next event is tried again and again{}{why}",
+            if why.is_empty() { "" } else { "; it says: " }
+        );
+        let remedy =
+            Some("mend the sink; if the events are really poison, raise `max_condemned` of this sink");
+        let error = SinkError { class: Class::Pause, message, remedy, source: None };
+        let pause = self.failed(&error);
+        self.handoff.rest();
+        self.sleep(pause, request.epoch).await;
         Ok(())
     }
 
@@ -141,7 +197,9 @@ impl<S: Sink> Writing<'_, S> {
         Part { batch, tried, .. }: &mut Part<S::Batch>,
     ) -> Result<Ended, GivenUp> {
         loop {
+            self.enter(request.epoch, batch.is_empty()).await;
             if !self.handoff.begin_write(request.epoch) {
+                self.lane.with_breaker(self.health, Breaker::released);
                 return Err(GivenUp::Superseded);
             }
             let began = Instant::now();
@@ -150,7 +208,6 @@ impl<S: Sink> Writing<'_, S> {
             *tried = tried.again(SystemTime::now());
             let error = match written {
                 Ok(Written::Durable { rejected }) => {
-                    self.works();
                     // A write without events only moves the position.
                     if !batch.is_empty() {
                         self.lane.metrics.writes.increment(1);
@@ -160,18 +217,31 @@ impl<S: Sink> Writing<'_, S> {
                 }
                 Ok(Written::Behind(held)) => {
                     tracing::warn!(lane = self.lane.name, expected = ?request.spans, ?held, "the sink stands elsewhere");
+                    self.answers();
                     return Err(GivenUp::Elsewhere);
                 }
                 Err(error) => error,
             };
             if matches!(error.class, Class::Refused | Class::TooLarge) {
-                self.works();
                 self.lane.metrics.error(class_name(error.class));
                 return Ok(Ended::Condemned(error.class, describe(&error)));
             }
             let pause = self.failed(&error);
             self.handoff.rest();
             self.sleep(pause, request.epoch).await;
+        }
+    }
+
+    /// Waits until the breaker lets this worker try the sink. A write without events may ask it nothing, so it is no trial.
+    async fn enter(&self, epoch: Epoch, is_empty: bool) {
+        while !is_empty && self.handoff.is_current(epoch) {
+            match self.lane.with_breaker(self.health, |breaker| breaker.enter(Instant::now())) {
+                Ok(()) => return,
+                Err(wait) => {
+                    self.handoff.rest();
+                    self.sleep(wait, epoch).await;
+                }
+            }
         }
     }
 
@@ -241,6 +311,15 @@ impl<S: Sink> Writing<'_, S> {
         }
     }
 
+    /// The sink has answered, whatever it says of single events.
+    fn answers(&self) {
+        self.lane.with_breaker(self.health, |breaker| {
+            if !breaker.holds() {
+                breaker.succeeded();
+            }
+        });
+    }
+
     fn works(&mut self) {
         self.failures = 0;
         if self.health.set_sink(SinkState::Working) {
@@ -253,15 +332,18 @@ impl<S: Sink> Writing<'_, S> {
         self.failures = self.failures.saturating_add(1);
         self.lane.metrics.error(class_name(error.class));
         let why = describe(error);
+        let failures = self.lane.with_breaker(self.health, |breaker| breaker.failures()).saturating_add(1);
         let (state, pause) = match error.class {
             Class::Retry { after } => {
-                (SinkState::Retrying { why: why.clone() }, retry::pause(self.failures, after, rand::random()))
+                let pause = retry::pause(failures.max(self.failures), after, rand::random());
+                (SinkState::Retrying { why: why.clone() }, pause)
             }
             Class::Pause | Class::Refused | Class::TooLarge => {
                 (SinkState::Paused { why: why.clone() }, retry::LOOK_AGAIN)
             }
         };
         let paused = matches!(state, SinkState::Paused { .. });
+        self.lane.with_breaker(self.health, |breaker| breaker.failed(Instant::now(), pause, paused));
         if self.health.set_sink(state) {
             if paused {
                 tracing::error!(lane = self.lane.name, why, "the sink is paused until somebody acts");
@@ -278,11 +360,6 @@ impl<S: Sink> Writing<'_, S> {
             () = self.handoff.superseded(epoch) => {}
         }
     }
-}
-
-/// A record that the sink refused.
-fn refuse(record: &RecordRef, class: &'static str, reason: String, tried: Tried) -> Refused {
-    Refused { record: record.clone(), stage: Stage::Sink, class, reason, tried }
 }
 
 /// The error with its causes and remedy on one line.

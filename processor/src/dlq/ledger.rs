@@ -6,6 +6,7 @@
 use super::letter::Letter;
 use crate::position::{Offset, Partition};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
 /// A record of the dead-letter topic.
@@ -17,6 +18,18 @@ pub struct Place {
     pub offset: Offset,
 }
 
+/// Tells one key from another, in a size that does not depend on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KeyDigest(u128);
+
+impl KeyDigest {
+    /// Half of the key's SHA-256.
+    pub fn of(key: &[u8]) -> Self {
+        let digest = Sha256::digest(key);
+        Self(digest.iter().take(16).fold(0, |digest, byte| digest << 8 | u128::from(*byte)))
+    }
+}
+
 /// One copy of a letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
@@ -24,8 +37,8 @@ pub struct Kept {
     pub letter: Letter,
     /// Where it lies.
     pub place: Place,
-    /// The size of its key, where it has one.
-    pub key_bytes: Option<usize>,
+    /// Its key, where it has one.
+    pub key: Option<KeyDigest>,
     /// The size of its value, where it has one.
     pub value_bytes: Option<usize>,
 }
@@ -187,6 +200,11 @@ impl Ledger {
         self.done.get(id).is_some_and(|done| done.purged)
     }
 
+    /// Whether it knows the letter of this id.
+    pub fn has(&self, id: &str) -> bool {
+        self.letters.contains_key(id)
+    }
+
     /// All letters, those that failed first before the others.
     pub fn letters(&self) -> Vec<Known> {
         let known = |copy: &Kept| Known { state: self.state(copy), kept: copy.clone() };
@@ -224,7 +242,7 @@ mod tests {
             edited: false,
             origin,
         };
-        Kept { letter, place: Place { partition: 0, offset }, key_bytes: None, value_bytes: None }
+        Kept { letter, place: Place { partition: 0, offset }, key: None, value_bytes: None }
     }
 
     /// A record of the topic: a copy of a letter or a mark.

@@ -1,7 +1,7 @@
 //! Reading the dead-letter topic: without a group, from its beginning to its end as it is now, keeping of each letter only
 //! what it says of itself.
 
-use super::ledger::{Kept, Ledger, Mark, Place};
+use super::ledger::{Kept, KeyDigest, Known, Ledger, Mark, Place};
 use super::letter::Letter;
 use crate::position::{Offset, Partition};
 use crate::source::client::Cluster;
@@ -11,7 +11,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::{Offset as ListOffset, TopicPartitionList};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 /// How long Kafka may take for one answer, or be silent while records are read.
@@ -39,6 +40,19 @@ pub enum DlqError {
     /// It was there a moment ago.
     #[error("letter {0} is no longer in the topic: somebody has purged it, or its time was over")]
     Gone(String),
+    /// It does not fit the topic through which it is to go.
+    #[error(
+        "topic `{topic}` takes no record of the size of letter {id}; raise its max.message.bytes to that of the dead letters"
+    )]
+    TooLarge {
+        /// The topic.
+        topic: String,
+        /// The letter.
+        id: String,
+    },
+    /// JSON.
+    #[error("what was done can't be noted: {0}")]
+    Mark(String),
     /// Kafka did not answer, or refused.
     #[error("kafka at {brokers}, topic `{topic}`: {error}; see whether it runs there, and check `kafka`")]
     Kafka {
@@ -113,7 +127,12 @@ impl Mailbox {
     pub(super) fn consumer(&self) -> KafkaResult<BaseConsumer> {
         let mut config = self.cluster.reader("deltafan.dlq", FETCH_AHEAD_KIB);
         // Assigned by hand and never committed: the group exists in name only, because librdkafka wants one.
-        config.set("group.id", "deltafan.dlq").set("enable.partition.eof", "true").create()
+        config
+            .set("group.id", "deltafan.dlq")
+            .set("enable.partition.eof", "true")
+            // Where a partition ends is told only after this wait.
+            .set("fetch.wait.max.ms", "10")
+            .create()
     }
 
     /// What is known of all letters; those that were written before `since_ms` (since 1970) may be left out.
@@ -128,7 +147,10 @@ impl Mailbox {
             } else if let Some((mark, _)) = mark(record).filter(|(_, pipeline)| *pipeline == self.pipeline) {
                 ledger.mark(&mark);
             }
-            if ledger.len() > MOST_LETTERS { Err(DlqError::TooMany(self.topic.clone())) } else { Ok(()) }
+            if ledger.len() > MOST_LETTERS {
+                return Err(DlqError::TooMany(self.topic.clone()));
+            }
+            Ok(ControlFlow::Continue(()))
         })?;
         Ok(ledger)
     }
@@ -137,32 +159,47 @@ impl Mailbox {
     ///
     /// # Errors
     /// It is no longer there, or Kafka does not answer.
-    pub fn whole(&self, kept: &Kept) -> Result<Whole, DlqError> {
-        let failed = self.kafka(&self.topic);
-        let gone = || DlqError::Gone(kept.letter.id.clone());
-        let consumer = self.consumer().map_err(&failed)?;
-        assign(&consumer, &self.topic, [(kept.place.partition, kept.place.offset)]).map_err(&failed)?;
-        let deadline = Instant::now() + ANSWER;
-        while Instant::now() < deadline {
-            match consumer.poll(POLL) {
-                None => {}
-                Some(Ok(message)) if message.offset() == kept.place.offset => {
-                    return whole(&record(message.offset(), &message)).ok_or_else(gone);
-                }
-                Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => return Err(gone()),
-                Some(Err(error)) if has_gone(&error) => return Err(gone()),
-                Some(Err(error)) => tracing::debug!(%error, "reading a letter"),
-            }
-        }
-        Err(self.silent(&self.topic))
+    pub fn whole(&self, known: &Known) -> Result<Whole, DlqError> {
+        let mut found = None;
+        self.wholes(std::slice::from_ref(known), |_, whole| {
+            found = Some(whole);
+            Ok(())
+        })?;
+        found.ok_or_else(|| DlqError::Gone(known.kept.letter.id.clone()))
     }
 
-    /// Lets `take` see every record that is in the topic now, or was written at `since_ms` or later.
+    /// Reads letters with their bytes, one after the other, in the order in which they lie; those that are gone are left out.
+    pub(super) fn wholes(
+        &self,
+        letters: &[Known],
+        mut take: impl FnMut(&Known, Whole) -> Result<(), DlqError>,
+    ) -> Result<(), DlqError> {
+        let consumer = self.consumer().map_err(self.kafka(&self.topic))?;
+        let mut wanted: BTreeMap<Place, &Known> =
+            letters.iter().map(|known| (known.kept.place, known)).collect();
+        let mut starts: BTreeMap<Partition, Offset> = BTreeMap::new();
+        for place in wanted.keys() {
+            starts.entry(place.partition).or_insert(place.offset);
+        }
+        let starts: Vec<_> = starts.into_iter().collect();
+        self.scan(&consumer, &self.topic, &starts, |message| {
+            let place = Place { partition: message.partition(), offset: message.offset() };
+            if let Some(known) = wanted.remove(&place)
+                && let Some(whole) = whole(&record(message.offset(), message))
+            {
+                take(known, whole)?;
+            }
+            Ok(if wanted.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+        Ok(())
+    }
+
+    /// Lets `take` see every record that is in the topic now, or was written at `since_ms` or later; whether it has seen all.
     pub(super) fn each(
         &self,
         since_ms: Option<i64>,
-        mut take: impl FnMut(&Record<'_>) -> Result<(), DlqError>,
-    ) -> Result<(), DlqError> {
+        mut take: impl FnMut(&Record<'_>) -> Result<ControlFlow<()>, DlqError>,
+    ) -> Result<bool, DlqError> {
         let failed = self.kafka(&self.topic);
         let consumer = self.consumer().map_err(&failed)?;
         let found = topic::describe(&consumer, &self.topic).map_err(&failed)?;
@@ -172,14 +209,15 @@ impl Mailbox {
         self.scan(&consumer, &self.topic, &starts, |message| take(&record(message.offset(), message)))
     }
 
-    /// Lets `take` see every record of a topic from `starts` to its end as it is now.
+    /// Lets `take` see every record of a topic from `starts` to its end as it is now, or until it has seen enough: whether it
+    /// has seen all.
     pub(super) fn scan(
         &self,
         consumer: &BaseConsumer,
         topic: &str,
         starts: &[(Partition, Offset)],
-        mut take: impl FnMut(&BorrowedMessage<'_>) -> Result<(), DlqError>,
-    ) -> Result<(), DlqError> {
+        mut take: impl FnMut(&BorrowedMessage<'_>) -> Result<ControlFlow<()>, DlqError>,
+    ) -> Result<bool, DlqError> {
         let failed = self.kafka(topic);
         assign(consumer, topic, starts.iter().copied()).map_err(&failed)?;
         let mut left: BTreeSet<Partition> = starts.iter().map(|(partition, _)| *partition).collect();
@@ -192,7 +230,11 @@ impl Mailbox {
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
                     left.remove(&partition);
                 }
-                Some(Ok(message)) if left.contains(&message.partition()) => take(&message)?,
+                Some(Ok(message)) if left.contains(&message.partition()) => {
+                    if take(&message)?.is_break() {
+                        return Ok(false);
+                    }
+                }
                 Some(Ok(_)) => {}
                 Some(Err(error)) if has_gone(&error) => return Err(failed(error)),
                 // librdkafka mends what passes; what does not ends in silence.
@@ -203,7 +245,7 @@ impl Mailbox {
             }
             heard = Instant::now();
         }
-        Ok(())
+        Ok(true)
     }
 
     fn silent(&self, topic: &str) -> DlqError {
@@ -261,7 +303,7 @@ pub(super) fn kept(record: &Record<'_>) -> Option<Kept> {
     Some(Kept {
         letter,
         place: Place { partition: record.partition, offset: record.offset },
-        key_bytes: record.key.map(<[u8]>::len),
+        key: record.key.map(KeyDigest::of),
         value_bytes: record.value.map(<[u8]>::len),
     })
 }

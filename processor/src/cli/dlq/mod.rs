@@ -1,5 +1,6 @@
 //! `deltafan dlq`: dead letters are listed, shown, given to their sink again, purged.
 
+mod act;
 mod show;
 
 use super::commands::{load, say};
@@ -27,6 +28,12 @@ enum DlqCommand {
     /// Shows one dead letter whole: what is wrong with it, its key, headers and value
     #[command(after_help = help::DLQ_SHOW)]
     Show(ShowArgs),
+    /// Gives dead letters to the sink that refused them again, and to no other
+    #[command(after_help = help::DLQ_REPLAY)]
+    Replay(act::ReplayArgs),
+    /// Lets dead letters be forgotten
+    #[command(after_help = help::DLQ_PURGE)]
+    Purge(act::PurgeArgs),
 }
 
 /// Whose letters.
@@ -108,6 +115,8 @@ pub(super) fn dlq(args: &DlqArgs) -> Result<(), Failure> {
     match &args.command {
         DlqCommand::List(args) => list(args),
         DlqCommand::Show(args) => show(args),
+        DlqCommand::Replay(args) => act::replay(args),
+        DlqCommand::Purge(args) => act::purge(args),
     }
 }
 
@@ -134,7 +143,7 @@ fn show(args: &ShowArgs) -> Result<(), Failure> {
     let config = load(&args.whose.config)?;
     let place = find(&config, args.whose.pipeline.as_deref())?;
     let known = one(&place.mailbox.read(None).map_err(explain)?, &args.id)?;
-    let whole = place.mailbox.whole(&known.kept).map_err(explain)?;
+    let whole = place.mailbox.whole(&known).map_err(explain)?;
     if args.value {
         let value = whole.value.unwrap_or_default();
         return std::io::stdout().write_all(&value).map_err(failed);
@@ -147,12 +156,14 @@ fn show(args: &ShowArgs) -> Result<(), Failure> {
 }
 
 /// Where the letters of a pipeline are.
-struct Place {
+struct Place<'c> {
+    name: String,
+    pipeline: &'c Pipeline,
     mailbox: Mailbox,
     topic: String,
 }
 
-fn find(config: &Config, asked: Option<&str>) -> Result<Place, Failure> {
+fn find<'c>(config: &'c Config, asked: Option<&str>) -> Result<Place<'c>, Failure> {
     let all = || config.pipelines.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>().join(", ");
     let mut meant =
         config.pipelines.iter().filter(|(name, _)| asked.is_none_or(|asked| asked == name.as_str()));
@@ -173,7 +184,8 @@ fn find(config: &Config, asked: Option<&str>) -> Result<Place, Failure> {
         }
     };
     let topic = pipeline.dead_letters.to_string();
-    Ok(Place { mailbox: Mailbox::new(app::cluster(config), &topic, name.as_str()), topic })
+    let mailbox = Mailbox::new(app::cluster(config), &topic, name.as_str());
+    Ok(Place { name: name.to_string(), pipeline, mailbox, topic })
 }
 
 /// The letter that somebody means by the beginning of its id.

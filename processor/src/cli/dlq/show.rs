@@ -70,7 +70,6 @@ pub(super) fn summary(known: &Known) -> Value {
         "topic": origin.topic,
         "partition": origin.partition,
         "offset": origin.offset,
-        "key_bytes": known.kept.key_bytes,
         "value_bytes": known.kept.value_bytes,
         "lies_at": { "partition": known.kept.place.partition, "offset": known.kept.place.offset },
     })

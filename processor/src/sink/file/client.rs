@@ -111,7 +111,7 @@ impl<D: Disk> Client<D> {
 
     /// Locks a partition, reads its manifest, and takes back or finishes what a crash has left in between.
     fn open(&self, partition: Partition) -> Result<Opened<D::Lock>, SinkError> {
-        let lock = self.disk.lock(&format!("partition-{partition}.lock"))?;
+        let lock = self.disk.lock(&format!("{}-{partition}.lock", self.settings.stem))?;
         let manifest = self.manifest(partition)?;
         match &manifest {
             Some(manifest) => self.mend(partition, manifest)?,
@@ -121,7 +121,7 @@ impl<D: Disk> Client<D> {
     }
 
     fn manifest(&self, partition: Partition) -> Result<Option<Manifest>, SinkError> {
-        let name = manifest_name(partition);
+        let name = self.manifest_name(partition);
         let text = self.disk.read(&name, MANIFEST_BYTES)?;
         let parse = |text: Vec<u8>| {
             serde_json::from_slice(&text)
@@ -132,24 +132,24 @@ impl<D: Disk> Client<D> {
 
     fn mend(&self, partition: Partition, manifest: &Manifest) -> Result<(), SinkError> {
         let Manifest { file, bytes, .. } = *manifest;
-        let current = open_name(partition, file);
+        let current = self.open_name(partition, file);
         match self.disk.len(&current)? {
             Some(has) if has > bytes => self.disk.truncate(&current, bytes)?,
             Some(has) if has == bytes => {}
-            None if bytes == 0 && self.disk.len(&finished_name(partition, file))?.is_none() => {}
+            None if bytes == 0 && self.disk.len(&self.finished_name(partition, file))?.is_none() => {}
             has => {
                 let has = has.map_or("is missing".to_owned(), |has| format!("has {has} bytes"));
                 let what = format!("{has}, and {bytes} bytes of it were written");
                 return Err(damaged(&self.disk.path(&current), what));
             }
         }
-        self.disk.remove(&open_name(partition, file.saturating_add(1)))?;
+        self.disk.remove(&self.open_name(partition, file.saturating_add(1)))?;
         self.finish(partition, file.saturating_sub(1))
     }
 
     /// The first manifest is older than the first file: files without one are somebody's doing.
     fn demand_no_files(&self, partition: Partition) -> Result<(), SinkError> {
-        match self.disk.names()?.iter().find(|name| number(name, partition).is_some()) {
+        match self.disk.names()?.iter().find(|name| self.number(name, partition).is_some()) {
             Some(name) => {
                 Err(damaged(&self.disk.path(name), "is there, and the partition's manifest is not"))
             }
@@ -181,7 +181,7 @@ impl<D: Disk> Client<D> {
             self.save(partition, &Manifest { position: span.from, ..manifest(0) })?;
         }
         if more > 0 {
-            self.disk.append(&open_name(partition, file), lines)?;
+            self.disk.append(&self.open_name(partition, file), lines)?;
         }
         self.save(partition, &manifest(bytes.saturating_add(more)))?;
         if rotates {
@@ -192,7 +192,7 @@ impl<D: Disk> Client<D> {
     }
 
     fn save(&self, partition: Partition, manifest: &Manifest) -> Result<(), SinkError> {
-        let name = manifest_name(partition);
+        let name = self.manifest_name(partition);
         let text = serde_json::to_vec(manifest)
             .map_err(|error| damaged(&self.disk.path(&name), format!("can't be written ({error})")))?;
         self.disk.replace(&name, &text)
@@ -200,39 +200,40 @@ impl<D: Disk> Client<D> {
 
     /// Gives a file its final name.
     fn finish(&self, partition: Partition, file: u64) -> Result<(), SinkError> {
-        self.disk.rename(&open_name(partition, file), &finished_name(partition, file))
+        self.disk.rename(&self.open_name(partition, file), &self.finished_name(partition, file))
     }
 
     /// Removes the files before `current` that are too many, if somebody wants that.
     fn remove_oldest(&self, partition: Partition, current: u64) -> Result<(), SinkError> {
         let Some(keep) = self.settings.keep_files else { return Ok(()) };
         for name in self.disk.names()? {
-            if number(&name, partition).is_some_and(|number| number.saturating_add(keep.get()) < current) {
+            if self.number(&name, partition).is_some_and(|number| number.saturating_add(keep.get()) < current)
+            {
                 self.disk.remove(&name)?;
                 tracing::info!(file = %self.disk.path(&name).display(), "removed: `keep_files` are newer");
             }
         }
         Ok(())
     }
-}
 
-fn manifest_name(partition: Partition) -> String {
-    format!("partition-{partition}.manifest")
-}
+    fn manifest_name(&self, partition: Partition) -> String {
+        format!("{}-{partition}.manifest", self.settings.stem)
+    }
 
-/// The file that is being written.
-fn open_name(partition: Partition, file: u64) -> String {
-    format!("{}.open", finished_name(partition, file))
-}
+    /// The file that is being written.
+    fn open_name(&self, partition: Partition, file: u64) -> String {
+        format!("{}.open", self.finished_name(partition, file))
+    }
 
-/// A file that is never changed again.
-fn finished_name(partition: Partition, file: u64) -> String {
-    format!("partition-{partition}.{file:08}.jsonl")
-}
+    /// A file that is never changed again.
+    fn finished_name(&self, partition: Partition, file: u64) -> String {
+        format!("{}-{partition}.{file:08}.jsonl", self.settings.stem)
+    }
 
-/// The number of a file of lines of a partition.
-fn number(name: &str, partition: Partition) -> Option<u64> {
-    let number = name.strip_prefix(&format!("partition-{partition}."))?;
-    let number = number.strip_suffix(".open").unwrap_or(number).strip_suffix(".jsonl")?;
-    number.parse().ok()
+    /// The number of a file of lines of a partition.
+    fn number(&self, name: &str, partition: Partition) -> Option<u64> {
+        let number = name.strip_prefix(&format!("{}-{partition}.", self.settings.stem))?;
+        let number = number.strip_suffix(".open").unwrap_or(number).strip_suffix(".jsonl")?;
+        number.parse().ok()
+    }
 }

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 pub struct Settings {
     /// The folder, which exists and belongs to this sink alone.
     pub folder: PathBuf,
+    /// What the names of its files begin with: `partition`, or `replay` for what is delivered again.
+    pub stem: &'static str,
     /// A file is finished before a write that would take it beyond so many bytes.
     pub max_file_bytes: NonZeroU64,
     /// How many finished files of each partition stay; `None` for all of them.

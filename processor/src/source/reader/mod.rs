@@ -49,6 +49,8 @@ const ASK_AGAIN: Duration = Duration::from_millis(250);
 pub struct Reading {
     /// The topic.
     pub topic: String,
+    /// Whether the topic need not be there: then there is nothing to do.
+    pub is_optional: bool,
     /// The lane, as operators name it: `pipeline/sink`.
     pub lane: String,
     /// The lane's consumer group.

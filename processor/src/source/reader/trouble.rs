@@ -5,7 +5,10 @@ use crate::health::State;
 use crate::source::topic;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// A topic that need not be there is looked for this often.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Why a reader can't go on: nothing that waiting mends.
 #[derive(Debug, thiserror::Error)]
@@ -29,14 +32,21 @@ impl Reader {
     /// Waits until the topic is there.
     pub(super) fn await_topic(&mut self) -> Result<(), SourceError> {
         while !self.handoff.is_stopping() {
+            let mut pause = ASK_AGAIN;
             match topic::describe(&self.consumer, &self.reading.topic) {
                 Ok(Some(_)) => return Ok(()),
+                Ok(None) if self.reading.is_optional => {
+                    let why = self.topic_is_missing();
+                    self.health.set(State::Absent { why });
+                    self.health.set_kafka(None);
+                    pause = LOOK_AGAIN;
+                }
                 Ok(None) => self.waits(self.topic_is_missing()),
                 Err(error) => self.broker_error(error)?,
             }
             // Polled on, so that what librdkafka has to say is heard.
             self.serve_group()?;
-            thread::park_timeout(ASK_AGAIN);
+            thread::park_timeout(pause);
         }
         Ok(())
     }

@@ -44,6 +44,7 @@ fn inserts(ids: std::ops::Range<usize>) -> Lines {
 
 fn settings(folder: &Path, max_file_bytes: u64, keep_files: Option<u64>) -> Settings {
     Settings {
+        stem: "partition",
         folder: folder.to_owned(),
         max_file_bytes: NonZeroU64::new(max_file_bytes).expect("not zero"),
         keep_files: keep_files.and_then(NonZeroU64::new),
