@@ -185,9 +185,9 @@ Examples:
   deltafan verify --json --limit 1000                one JSON object, for jq";
 
 pub(super) const DLQ_REPLAY: &str = "\
-The letter goes through the topic <topic>.replay to the sink that refused it, and to no other, once: a
-command that is killed has replayed a letter and noted it, or neither; repeated, it finds the note. What
-is refused again is the same letter, open again, with more attempts.
+The letter goes through the topic <topic>.replay to the sink that refused it, and to no other, once:
+a command that is killed has replayed a letter and noted it, or neither; repeated, it finds the note.
+What is refused again is the same letter, open again, with more attempts.
 
 A letter whose row has changed since is held back, because the sink would take the older state for the
 newer; --force replays it. A leaderboard keeps sums: there it is only said. The exit status is 2 where

@@ -195,6 +195,14 @@ impl Ledger {
         }
     }
 
+    /// The letters that their sinks do not have, whether anybody wants to see them or not.
+    pub fn undelivered(&self) -> impl Iterator<Item = &Letter> {
+        let replayed = |letter: &Letter| self.done.get(&letter.id).and_then(|done| done.replayed);
+        let delivered =
+            move |letter: &Letter| replayed(letter).is_some_and(|(replay, _)| replay > letter.replay);
+        self.letters.values().map(|kept| &kept.letter).filter(move |letter| !delivered(letter))
+    }
+
     /// Whether somebody has purged the letter of this id.
     pub fn is_purged(&self, id: &str) -> bool {
         self.done.get(id).is_some_and(|done| done.purged)
@@ -298,7 +306,17 @@ mod tests {
     proptest! {
         #[test]
         fn a_letter_is_open_unless_a_later_replay_or_a_purge_is_marked(history in history()) {
-            let letters = ledger(&history).letters();
+            let ledger = ledger(&history);
+            let letters = ledger.letters();
+            let undelivered: Vec<_> = ledger.undelivered().map(|letter| letter.id.clone()).collect();
+            for known in &letters {
+                let is_undelivered = undelivered.contains(&known.kept.letter.id);
+                match known.state {
+                    State::Open => prop_assert!(is_undelivered),
+                    State::Replayed { .. } => prop_assert!(!is_undelivered),
+                    State::Purged => {}
+                }
+            }
             for number in 0u8..3 {
                 let id = format!("{number:02}");
                 let found: Vec<_> = letters.iter().filter(|known| known.kept.letter.id == id).collect();

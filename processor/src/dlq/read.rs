@@ -142,11 +142,7 @@ impl Mailbox {
     pub fn read(&self, since_ms: Option<i64>) -> Result<Ledger, DlqError> {
         let mut ledger = Ledger::default();
         self.each(since_ms, |record| {
-            if let Some(kept) = kept(record).filter(|kept| kept.letter.pipeline == self.pipeline) {
-                ledger.letter(kept);
-            } else if let Some((mark, _)) = mark(record).filter(|(_, pipeline)| *pipeline == self.pipeline) {
-                ledger.mark(&mark);
-            }
+            ledger.record(&self.pipeline, record);
             if ledger.len() > MOST_LETTERS {
                 return Err(DlqError::TooMany(self.topic.clone()));
             }
@@ -250,6 +246,21 @@ impl Mailbox {
 
     fn silent(&self, topic: &str) -> DlqError {
         DlqError::Silent { brokers: self.cluster.brokers.clone(), topic: topic.to_owned() }
+    }
+}
+
+impl Ledger {
+    /// Takes in a record of the topic, where it concerns this pipeline.
+    pub fn record(&mut self, pipeline: &str, record: &Record<'_>) {
+        if let Some(kept) = kept(record) {
+            if kept.letter.pipeline == pipeline {
+                self.letter(kept);
+            }
+        } else if let Some((mark, of)) = mark(record)
+            && of == pipeline
+        {
+            self.mark(&mark);
+        }
     }
 }
 

@@ -12,9 +12,10 @@ use super::pipeline::{LOOK, SLACK_US, Verification, blocking};
 use super::receiver::Receiver;
 use super::report::Compared;
 use crate::config::{Start, Target};
-use crate::dlq::Letter;
+use crate::dlq::{Ledger, Letter};
 use crate::position::{Offset, Partition, Positions};
-use crate::source::reader::message::headers;
+use crate::source::reader::message::record;
+use rdkafka::message::Message;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -234,17 +235,14 @@ impl Verification<'_> {
         let (pipeline, of, source) = (self.name.to_owned(), sink.to_owned(), source.topic.log.clone());
         blocking(move || {
             let (from, (_, ends)) = (log.since(since_us / 1000)?, log.ends()?);
-            let mut places = BTreeSet::new();
+            let mut ledger = Ledger::default();
             log.read(&from, &ends, |message| {
-                let letter = Letter::read(&headers(message)).map(|(letter, _)| letter);
-                let is_ours = |letter: &Letter| {
-                    letter.pipeline == pipeline && letter.sink == of && letter.origin.log == source.as_str()
-                };
-                let ours = letter.filter(is_ours);
-                places.extend(ours.map(|letter| (letter.origin.partition, letter.origin.offset)));
+                ledger.record(&pipeline, &record(message.offset(), message));
                 true
             })?;
-            Ok(places)
+            let ours = |letter: &&Letter| letter.sink == of && letter.origin.log == source.as_str();
+            let places = ledger.undelivered().filter(ours);
+            Ok(places.map(|letter| (letter.origin.partition, letter.origin.offset)).collect())
         })
         .await
     }

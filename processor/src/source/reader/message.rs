@@ -25,7 +25,7 @@ pub(crate) fn record<'m>(from: Offset, message: &'m BorrowedMessage<'_>) -> Reco
 }
 
 /// The headers as bytes. The client's own reading panics where a name is no UTF-8, and names are whatever the producer wrote.
-pub(crate) fn headers<'m>(message: &'m BorrowedMessage<'_>) -> Vec<(&'m [u8], Option<&'m [u8]>)> {
+fn headers<'m>(message: &'m BorrowedMessage<'_>) -> Vec<(&'m [u8], Option<&'m [u8]>)> {
     let mut headers = Vec::new();
     // SAFETY: the message lives as long as `'m` and owns its headers; librdkafka hands out pointers into them, the name
     // ended by a zero byte, the value `size` bytes long or null.
