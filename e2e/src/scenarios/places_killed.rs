@@ -25,6 +25,8 @@ const SEED: &str = "DELTAFAN_E2E_SEED";
 const KILLS: &str = "DELTAFAN_E2E_KILLS";
 /// The connector's class.
 const CONNECTOR: &str = "DELTAFAN_E2E_CONNECTOR";
+/// The class around Debezium's own, which is not the default.
+const RESUMING: &str = "deltafan.connect.ResumingPostgresConnector";
 /// Looks follow each other closely: a load is through within a second.
 const PAUSE: Duration = Duration::from_millis(2);
 /// How long all that came in may take to be through on a machine that has other things to do.
@@ -105,8 +107,8 @@ impl Scene<'_> {
         let mut differences = Vec::new();
         for (setting, kills) in settings {
             let mut wanted = vec![("max.batch.size", setting.max_batch)];
-            let class = std::env::var(CONNECTOR);
-            wanted.extend(class.iter().map(|class| ("connector.class", class.as_str())));
+            let class = std::env::var(CONNECTOR).unwrap_or_else(|_| RESUMING.to_owned());
+            wanted.push(("connector.class", class.as_str()));
             self.connect.set(&wanted).await?;
             // Which has the new settings for sure.
             self.kill().await?;

@@ -106,10 +106,15 @@ async fn run(bench: &Bench, order: &[Victim]) -> Result<Measured> {
     let ended = scene.kills(order, &mut generator).await;
     let ended = match ended {
         Ok(measured) => scene.finish(generator, measured).await,
-        Err(error) => Err(error),
+        Err(error) => {
+            // It must not write while the trigger is taken away; and what went wrong first is what is told.
+            generator.kill()?;
+            Err(error)
+        }
     };
-    scene.changes.forget().await?;
-    ended
+    let forgotten = scene.changes.forget().await;
+    let measured = ended?;
+    forgotten.map(|()| measured)
 }
 
 impl Scene<'_> {
