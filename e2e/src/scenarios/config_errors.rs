@@ -19,7 +19,11 @@ const fn mistake(right: &'static str, wrong: &'static str, named: &'static str) 
 
 const MISTAKES: [Mistake; 5] = [
     mistake("    transform: engagement", "    transfrom: engagement", "transfrom"),
-    mistake("        workers: 2\n        url: http", "        workers: many\n        url: http", "workers"),
+    mistake(
+        "        workers: 2\n        max_condemned: ",
+        "        workers: many\n        max_condemned: ",
+        "workers",
+    ),
     mistake("length: 1h,", "length: 1 fortnight,", "length"),
     mistake("${PROCESSOR_DATABASE_URL}", "${E2E_NOT_SET}", "E2E_NOT_SET"),
     // Comes last: the keys of a sink whose type is not known can't be checked.
