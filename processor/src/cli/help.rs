@@ -214,6 +214,23 @@ mod tests {
     use super::super::Cli;
     use clap::{Command, CommandFactory};
 
+    /// What each command says behind its options.
+    const OF_COMMANDS: [&str; 13] = [
+        super::VALIDATE,
+        super::RUN,
+        super::GENERATE,
+        super::TOP,
+        super::PAUSE,
+        super::RESUME,
+        super::RESET,
+        super::DLQ,
+        super::DLQ_LIST,
+        super::DLQ_SHOW,
+        super::VERIFY,
+        super::DLQ_REPLAY,
+        super::DLQ_PURGE,
+    ];
+
     fn help_of(mut command: Command) -> String {
         command.render_long_help().to_string()
     }
@@ -254,22 +271,7 @@ mod tests {
     #[test]
     fn every_example_can_be_typed() {
         let mut examples = 0;
-        for text in [
-            super::AFTER,
-            super::VALIDATE,
-            super::RUN,
-            super::GENERATE,
-            super::TOP,
-            super::PAUSE,
-            super::RESUME,
-            super::RESET,
-            super::DLQ,
-            super::DLQ_LIST,
-            super::DLQ_SHOW,
-            super::VERIFY,
-            super::DLQ_REPLAY,
-            super::DLQ_PURGE,
-        ] {
+        for text in [super::AFTER].iter().chain(&OF_COMMANDS) {
             let (_, lines) = text.split_once("Examples:").unwrap();
             for line in lines.lines().filter_map(|line| line.find("deltafan ").map(|at| &line[at..])) {
                 // What stands behind some blanks explains it.
@@ -286,24 +288,7 @@ mod tests {
 
     #[test]
     fn no_line_is_wider_than_a_terminal() {
-        for text in [
-            super::ABOUT,
-            super::AFTER,
-            super::AFTER_SHORT,
-            super::VALIDATE,
-            super::RUN,
-            super::GENERATE,
-            super::TOP,
-            super::PAUSE,
-            super::RESUME,
-            super::RESET,
-            super::DLQ,
-            super::DLQ_LIST,
-            super::DLQ_SHOW,
-            super::VERIFY,
-            super::DLQ_REPLAY,
-            super::DLQ_PURGE,
-        ] {
+        for text in [super::ABOUT, super::AFTER, super::AFTER_SHORT].iter().chain(&OF_COMMANDS) {
             for line in text.lines() {
                 assert!(line.chars().count() <= 102, "{line}");
             }
