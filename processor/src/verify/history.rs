@@ -307,11 +307,20 @@ fn strange(
             older.push(kept);
         }
     }
-    if is_known {
-        return;
+    if !is_known {
+        last_word(id, row, older.last().copied(), (beginning, lane), tally);
     }
-    // The log no longer tells: the last event by itself must say what the table says.
-    match (row, older.last()) {
+}
+
+/// Of a row that the log no longer tells of, the last event by itself must say what the table says.
+fn last_word(
+    id: i64,
+    row: Option<&TableRow>,
+    last: Option<&Kept>,
+    (beginning, lane): (Beginning, &Lane),
+    tally: &mut Tally,
+) {
+    match (row, last) {
         (Some(row), None) if beginning.is_after(row.tx_id) => tally.unchecked += 1,
         (Some(_), None) => {
             tally.checked += 1;
