@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
-# Runs every test: formatting, lints, unit tests, the stack's own tests, and the end-to-end scenarios (e2e/) on a stack of
-# its own, which is gone afterwards, also after Ctrl-C. One line per check; the last line is "N passed, N failed".
+# Runs every test: formatting, lints, unit tests, the stack's own tests, and the end-to-end scenarios (e2e/) on stacks of
+# their own, which are gone afterwards, also after Ctrl-C. One line per check; the last line is "N passed, N failed".
+#
+# Scenarios wait for most of their time: for a session to time out, a broker to come back, a window to end. So there are
+# two stacks, where the memory is enough, and each takes the next scenario that nobody has begun.
 set -euo pipefail
 
 ROOT=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")" && pwd)
@@ -18,24 +21,32 @@ LOG_LINES=40    # shown of the log of a check that failed
 FIRST_OFFSET=12000 LAST_OFFSET=22000 # ports of test stacks: above all of a default stack, below those of outgoing connections
 PORTS=(5001 5432 6379 8083 9092 9093)
 ADMIN_PORTS=(9464 9864) # the processor's, and those behind it that scenarios use
+PORTS_SPAN=5000 # between the offsets of two stacks: no port of one is one of the other
+MOST_STACKS=2
+STACK_KB=$((3 * 1024 * 1024)) # memory that a stack and what scenarios start beside it take, with room to spare
 
 usage() {
     cat <<'END'
-usage: ./test_pipeline.sh [--attach] [--only NAME]… [--keep] [--port-offset N]
+usage: ./test_pipeline.sh [--attach] [--only NAME]… [--keep] [--stacks N] [--port-offset N]
 
   --attach          only the end-to-end scenarios on what ./quick_start.sh has started
   --only NAME       only this check (fmt, clippy, shellcheck, unit-tests, stack-tests) or scenario; can be repeated
-  --keep            leaves the test stack and all logs for a look
-  --port-offset N   ports of the test stack (default: free ones)
+  --keep            leaves the test stacks and all logs for a look
+  --stacks N        1 or 2 test stacks (default: 2, or 1 for a single scenario or where memory is short)
+  --port-offset N   ports of the first test stack (default: free ones)
 END
 }
 
-attach='' keep='' offset='' only=()
+attach='' keep='' offset='' stacks='' only=()
 while (($#)); do
     case $1 in
     --attach) attach=yes && shift ;;
     --keep) keep=yes && shift ;;
     --only) only+=("${2:?--only needs a name}") && shift 2 ;;
+    --stacks)
+        stacks=${2:?--stacks needs a number} && shift 2
+        [[ $stacks == [1-$MOST_STACKS] ]] || die "--stacks $stacks is neither 1 nor 2" "./test_pipeline.sh --help"
+        ;;
     --port-offset) offset=${2:?--port-offset needs a number} && shift 2 ;;
     --help) usage && exit ;;
     *) die "unknown option $1" "./test_pipeline.sh --help" ;;
@@ -43,7 +54,8 @@ while (($#)); do
 done
 
 passed=0 failed=0 began=$(now_ms)
-child='' starting='' state='' logs=''
+declare -A beside=()
+child='' states=() logs=''
 
 # left_behind STATE: the processes that name this state folder on their command line or in their environment, or are in it:
 # nothing else on the machine does.
@@ -84,25 +96,31 @@ end_group() {
     wait "$1" 2>/dev/null || true
 }
 
+# end_stack STATE: leaves nothing of it, and what was left behind is a failure.
+end_stack() {
+    local left
+    if [[ -n $keep ]]; then
+        rm -f -- "$1/owner"
+        say "a test stack is left running: stack/stack --state $1 status; its end: stack/stack --state $1 clean"
+        return
+    fi
+    stack/stack --state "$1" clean --yes >>"$logs/stack.log" 2>&1 || true
+    left=$(left_behind "$1")
+    if [[ -n $left ]]; then
+        failed=$((failed + 1))
+        printf '✗ processes were left behind:\n%s\n' "$left"
+        kill_all <<<"$left"
+    fi
+    rm -rf -- "$1"
+}
+
 finish() {
-    local status=$? left
+    local status=$? group state
     trap '' INT TERM HUP
     trap - EXIT
     end_group "$child"
-    end_group "$starting"
-    if [[ -n $state && -n $keep ]]; then
-        rm -f -- "$state/owner"
-        say "the test stack is left running: stack/stack --state $state status; its end: stack/stack --state $state clean"
-    elif [[ -n $state ]]; then
-        stack/stack --state "$state" clean --yes >>"$logs/stack.log" 2>&1 || true
-        left=$(left_behind "$state")
-        if [[ -n $left ]]; then
-            failed=$((failed + 1))
-            printf '✗ processes were left behind:\n%s\n' "$left"
-            kill_all <<<"$left"
-        fi
-        rm -rf -- "$state"
-    fi
+    for group in "${!beside[@]}"; do end_group "$group"; done
+    for state in "${states[@]}"; do end_stack "$state"; done
     if [[ -n $logs ]]; then
         if ((failed == 0 && status == 0)) && [[ -z $keep ]]; then rm -rf -- "$logs"; else say "logs: $logs"; fi
     fi
@@ -173,19 +191,35 @@ check() {
     fi
 }
 
-# unit_tests: each Rust test counts.
+# begin LOG COMMAND…: beside what follows, in a process group of its own; BEGUN is its number.
+begin() {
+    local log=$logs/$1.log
+    shift
+    setsid "$@" >"$log" 2>&1 &
+    BEGUN=$!
+    beside[$BEGUN]=1
+}
+
+# ended GROUP: waits for what `begin` began; its status.
+ended() {
+    local status=0
+    wait "$1" || status=$?
+    unset "beside[$1]"
+    return "$status"
+}
+
+# unit_tests GROUP SINCE_MS: waits for those that were begun; each Rust test counts.
 unit_tests() {
-    local since log=$logs/unit-tests.log status=0 ok bad
-    since=$(now_ms)
-    run_child cargo test --workspace --no-fail-fast >"$log" 2>&1 || status=$?
+    local log=$logs/unit-tests.log status=0 ok bad
+    ended "$1" || status=$?
     ok=$(awk '/^test result:/ { sum += $4 } END { print sum + 0 }' "$log")
     bad=$(awk '/^test result:/ { sum += $6 } END { print sum + 0 }' "$log")
     if ((status != 0 && bad == 0)) || ((ok + bad == 0)); then bad=$((bad + 1)); fi
     passed=$((passed + ok)) failed=$((failed + bad))
     if ((bad == 0)); then
-        line ✓ unit-tests "$since" "$ok Rust tests"
+        line ✓ unit-tests "$2" "$ok Rust tests"
     else
-        line ✗ unit-tests "$since" "$bad of $((ok + bad)) Rust tests failed"
+        line ✗ unit-tests "$2" "$bad of $((ok + bad)) Rust tests failed"
         grep -E '^(error|test .* FAILED|---- )' "$log" | head -n "$LOG_LINES" || true
         tail -n "$LOG_LINES" -- "$log"
     fi
@@ -196,15 +230,18 @@ shell_scripts() {
         xargs -0 awk 'FNR == 1 { if (/^#!.*[ \/](ba)?sh$/ || FILENAME ~ /\.sh$/) print FILENAME; nextfile }' | sort
 }
 
+# free_offset N: the first of N offsets, PORTS_SPAN apart, whose ports are free
 free_offset() {
-    local candidate port
+    local candidate port stack
     while read -r candidate; do
-        for port in "${PORTS[@]}" $(seq "${ADMIN_PORTS[@]}"); do
-            if listener_of $((port + candidate)) >/dev/null; then continue 2; fi
+        for ((stack = 0; stack < $1; stack++)); do
+            for port in "${PORTS[@]}" $(seq "${ADMIN_PORTS[@]}"); do
+                if listener_of $((port + candidate + PORTS_SPAN * stack)) >/dev/null; then continue 3; fi
+            done
         done
         printf '%s' "$candidate"
         return
-    done < <(seq "$FIRST_OFFSET" 500 "$LAST_OFFSET" | shuf)
+    done < <(seq "$FIRST_OFFSET" 500 $((LAST_OFFSET - PORTS_SPAN * ($1 - 1))) | shuf)
     die "no free ports for a test stack" "name some: --port-offset N"
 }
 
@@ -221,13 +258,46 @@ stack_test() {
     fi
 }
 
-# scenarios STATE OPTION…: each counts.
+# begin_stacks: as many as are wanted or fit, in the background.
+begin_stacks() {
+    local available state log
+    if [[ -z $stacks ]]; then
+        available=$(awk '/^MemAvailable:/ { print $2 }' /proc/meminfo)
+        stacks=$MOST_STACKS
+        if ((available < MOST_STACKS * STACK_KB || ${#only[@]} == 1)); then stacks=1; fi
+    fi
+    offset=${offset:-$(free_offset "$stacks")}
+    while ((${#states[@]} < stacks)); do
+        state=$(mktemp -d .state/test.XXXXXX)
+        state=$ROOT/$state
+        stat_of "$$" && printf '%s %s %s %s\n' "$$" "$STAT_START" "$BOOT_ID" "$EPOCHSECONDS" >"$state/owner"
+        log=stack-${#states[@]}
+        begin "$log" stack/stack --state "$state" --port-offset $((offset + PORTS_SPAN * ${#states[@]})) up
+        states+=("$state") starting+=("$BEGUN $log")
+    done
+}
+
+# wait_for_stacks SINCE_MS: ends the run where one does not start.
+wait_for_stacks() {
+    local group log
+    for group in "${starting[@]}"; do
+        read -r group log <<<"$group"
+        ended "$group" && continue
+        failed=$((failed + 1))
+        line ✗ stack "$1" "a test stack did not start"
+        tail -n "$LOG_LINES" -- "$logs/$log.log"
+        exit 1
+    done
+}
+
+# scenarios OPTION…: each counts.
 scenarios() {
     local results=$logs/results name options=()
     while read -r name; do options+=(--only "$name"); done < <(wanted_scenarios)
+    for name in "${states[@]}"; do options+=(--state "$name"); done
     rm -f -- "$results"
     run_child target/release/e2e --root "$ROOT" --binaries "$ROOT/target/release" --folder "$logs/e2e" \
-        --results "$results" --state "$@" "${options[@]}" || true
+        --results "$results" "$@" "${options[@]}" || true
     if [[ -s $results ]]; then
         local ok bad
         read -r ok bad <"$results"
@@ -261,7 +331,7 @@ if [[ -n $attach ]]; then
     done
     need_rust yes
     step build cargo build --release --workspace --bins # the same artefacts as those of quick_start.sh
-    scenarios "$ROOT/.state/default" --attach
+    scenarios --state "$ROOT/.state/default" --attach
     exit
 fi
 
@@ -277,33 +347,25 @@ if wants shellcheck; then
     check shellcheck shellcheck "${#scripts[@]} scripts" shellcheck --external-sources "${scripts[@]}"
 fi
 if wants clippy; then check clippy clippy "no warnings" cargo clippy --workspace --all-targets -- -D warnings; fi
-if wants unit-tests; then unit_tests; fi
-if wants_scenarios; then
-    state=$(mktemp -d .state/test.XXXXXX)
-    state=$ROOT/$state
-    stat_of "$$" && printf '%s %s %s %s\n' "$$" "$STAT_START" "$BOOT_ID" "$EPOCHSECONDS" >"$state/owner"
-    offset=${offset:-$(free_offset)}
-    # The services start while the stack's own tests run; not earlier, for even idle they take from the compiler.
-    setsid stack/stack --state "$state" --port-offset "$offset" up >"$logs/stack.log" 2>&1 &
-    starting=$!
+if wants unit-tests; then step test-build cargo test --workspace --no-run; fi
+
+# From here on little is computed and much is waited for: side by side. Nothing of it earlier, for even idle services take from
+# the compiler.
+since=$(now_ms) starting=()
+if wants unit-tests; then
+    begin unit-tests cargo test --workspace --no-fail-fast
+    units=$BEGUN
 fi
+if wants_scenarios; then begin_stacks; fi
 if wants stack-tests; then
     for script in stack/tests/*.sh; do
         [[ -x $script ]] || continue
         stack_test "$ROOT/$script"
     done
 fi
+if wants unit-tests; then unit_tests "$units" "$since"; fi
 if wants_scenarios; then
-    since=$(now_ms)
-    up=0
-    wait "$starting" || up=$?
-    starting=''
-    if ((up != 0)); then
-        failed=$((failed + 1))
-        line ✗ stack "$since" "the test stack did not start"
-        tail -n "$LOG_LINES" -- "$logs/stack.log"
-        exit 1
-    fi
-    scenarios "$state"
+    wait_for_stacks "$since"
+    scenarios
 fi
 say "took $(elapsed "$began")"

@@ -1,7 +1,7 @@
 //! End-to-end scenarios against the real stack: Postgres, Debezium, Kafka, Redis, the receiver and the processor.
 //!
-//! `harness/` starts, breaks and asks the real systems; `scenarios/` says what must hold. The scenarios run one after
-//! the other on one stack, each with processes, groups and stores of its own.
+//! `harness/` starts, breaks and asks the real systems; `scenarios/` says what must hold. On a stack the scenarios run one
+//! after the other, each with processes, groups and stores of its own; more stacks run them side by side.
 //!
 //! Called by `test_pipeline.sh`; prints one line per scenario and, where one fails, the ends of its logs.
 
@@ -11,22 +11,26 @@ mod scenarios;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use harness::Stack;
 use report::Report;
 use scenarios::Run;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
-/// Runs end-to-end scenarios on a stack that is up.
+/// Runs end-to-end scenarios on stacks that are up.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// The repository.
     #[arg(long)]
     root: PathBuf,
-    /// The state folder of the stack.
-    #[arg(long)]
-    state: PathBuf,
+    /// The state folder of a stack; more of them run scenarios side by side.
+    #[arg(long, required = true)]
+    state: Vec<PathBuf>,
     /// Where `deltafan` and `webhook-sink` are.
     #[arg(long)]
     binaries: PathBuf,
@@ -50,12 +54,9 @@ async fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => error.exit(),
     };
-    let mut report = Report::default();
-    let ended = tokio::select! {
-        ended = run(&arguments, &mut report) => ended,
-        // Dropping the scenario kills its processes.
-        stopped = interrupted() => stopped,
-    };
+    let report = Mutex::new(Report::default());
+    let ended = run(&arguments, &report).await;
+    let mut report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
     if let Err(error) = ended {
         report.broken(&format!("{error:#}"));
     }
@@ -67,24 +68,61 @@ async fn main() -> ExitCode {
     if report.all_passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-async fn run(arguments: &Arguments, report: &mut Report) -> Result<()> {
-    let stack =
-        harness::Stack::open(arguments.root.clone(), arguments.state.clone(), arguments.binaries.clone())
-            .await?;
-    let run = Run { stack: Arc::new(stack), folder: &arguments.folder, only: &arguments.only };
-    run.known(arguments.attach)?;
-    run.attached(arguments.attach, report).await?;
-    if !arguments.attach {
-        run.on_benches(report).await?;
+async fn run(arguments: &Arguments, report: &Mutex<Report>) -> Result<()> {
+    let interrupted = interruption()?;
+    let mut stacks = Vec::new();
+    for state in &arguments.state {
+        let (root, binaries) = (arguments.root.clone(), arguments.binaries.clone());
+        stacks.push(Arc::new(Stack::open(root, state.clone(), binaries).await?));
     }
+    let run = Run { folder: &arguments.folder, only: &arguments.only, report, taken: AtomicUsize::new(0) };
+    run.known(arguments.attach)?;
+    // A thread for each stack: what one scenario computes does not hold up the one beside it.
+    let handle = Handle::current();
+    tokio::task::block_in_place(|| {
+        std::thread::scope(|scope| {
+            for (number, stack) in stacks.iter().enumerate() {
+                let (run, handle, mut interrupted) = (&run, &handle, interrupted.clone());
+                scope.spawn(move || {
+                    handle.block_on(async {
+                        tokio::select! {
+                            () = on_stack(run, number, stack, arguments.attach) => {}
+                            // Dropping the scenario kills its processes.
+                            _ = interrupted.wait_for(|interrupted| *interrupted) => {}
+                        }
+                    });
+                });
+            }
+        });
+    });
+    anyhow::ensure!(!*interrupted.borrow(), "interrupted");
     Ok(())
 }
 
-async fn interrupted() -> Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("no signal handler")?;
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
+/// All that this stack takes; the first also takes the scenarios that look at a running pipeline.
+async fn on_stack(run: &Run<'_>, number: usize, stack: &Arc<Stack>, attach: bool) {
+    let ended = async {
+        if number == 0 {
+            run.attached(stack, attach).await?;
+        }
+        if attach { Ok(()) } else { run.on_benches(stack).await }
+    };
+    if let Err(error) = ended.await {
+        run.report.lock().unwrap_or_else(PoisonError::into_inner).broken(&format!("{error:#}"));
     }
-    anyhow::bail!("interrupted")
+}
+
+/// Becomes true with a signal to end.
+fn interruption() -> Result<watch::Receiver<bool>> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("no signal handler")?;
+    let mut terminate = signal(SignalKind::terminate()).context("no signal handler")?;
+    let (sender, receiver) = watch::channel(false);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        sender.send_replace(true);
+    });
+    Ok(receiver)
 }

@@ -1,4 +1,4 @@
-//! The scenarios, in the order in which they run.
+//! The scenarios, in the order in which they begin: each stack takes the next one that nobody has taken.
 
 mod attach;
 mod batching;
@@ -37,7 +37,8 @@ use attach::Attached;
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 type Ending<'a> = Pin<Box<dyn Future<Output = Result<Measured>> + 'a>>;
@@ -115,12 +116,14 @@ const BY_NAME: &[&str] = &["kill-shared-places"];
 
 /// What is to be run, and where.
 pub struct Run<'a> {
-    /// The stack.
-    pub stack: Arc<Stack>,
     /// Where the scenarios' folders go.
     pub folder: &'a Path,
     /// Only these, where there are any.
     pub only: &'a [String],
+    /// How they ended.
+    pub report: &'a Mutex<Report>,
+    /// How many of those on benches have been taken.
+    pub taken: AtomicUsize,
 }
 
 impl Run<'_> {
@@ -140,9 +143,9 @@ impl Run<'_> {
         named || (self.only.is_empty() && !BY_NAME.contains(&name))
     }
 
-    /// Runs those that look at a running pipeline. Unless `attach` is set, nobody has started one: then we do, with
-    /// the default configuration, and stop it again.
-    pub async fn attached(&self, attach: bool, report: &mut Report) -> Result<()> {
+    /// Runs those that look at a running pipeline, on `stack`. Unless `attach` is set, nobody has started one: then we
+    /// do, with the default configuration, and stop it again.
+    pub async fn attached(&self, stack: &Arc<Stack>, attach: bool) -> Result<()> {
         let wanted: Vec<_> = ATTACHED.iter().filter(|scenario| self.wants(scenario.name)).collect();
         if wanted.iter().all(|scenario| scenario.name == TAKEN_BACK) && !attach {
             return Ok(());
@@ -150,46 +153,52 @@ impl Run<'_> {
         let parts = if attach { [].as_slice() } else { &["webhook-sink", "stream-processor"] };
         if !attach {
             // An earlier run on this stack has deleted the records that these positions are in front of.
-            let kafka = Kafka::new(self.stack.get("KAFKA_BROKERS")?);
+            let kafka = Kafka::new(stack.get("KAFKA_BROKERS")?);
             for sink in SINKS {
                 kafka.forget_group(&format!("deltafan.engagement.{sink}")).await?;
             }
         }
         for part in parts {
-            self.stack.run(&["start", part]).await?;
+            stack.run(&["start", part]).await?;
         }
-        let place = Attached::begin(Arc::clone(&self.stack))
+        let place = Attached::begin(Arc::clone(stack))
             .await
             .context("there is nothing to attach to (./quick_start.sh starts it)")?;
         for scenario in
             ATTACHED.iter().filter(|scenario| self.wants(scenario.name) || scenario.name == TAKEN_BACK)
         {
-            self.one(scenario, &place, report).await;
+            self.one(scenario, &place).await;
         }
         for part in parts.iter().rev() {
-            self.stack.run(&["stop", part]).await?;
+            stack.run(&["stop", part]).await?;
         }
         Ok(())
     }
 
-    /// Runs those that have a bench of their own.
-    pub async fn on_benches(&self, report: &mut Report) -> Result<()> {
-        for scenario in ON_BENCHES.iter().filter(|scenario| self.wants(scenario.name)) {
-            let bench = Bench::new(&self.stack, self.folder.join(scenario.name), scenario.name).await;
+    /// Runs those that have a bench of their own on `stack`, until every one has been taken.
+    pub async fn on_benches(&self, stack: &Arc<Stack>) -> Result<()> {
+        while let Some(scenario) = self.next() {
+            let bench = Bench::new(stack, self.folder.join(scenario.name), scenario.name).await;
             let bench =
                 bench.with_context(|| format!("the stack can't be made ready for {}", scenario.name))?;
-            self.one(scenario, &bench, report).await;
+            self.one(scenario, &bench).await;
         }
         Ok(())
     }
 
-    async fn one<Place>(&self, scenario: &Scenario<Place>, place: &Place, report: &mut Report) {
+    fn next(&self) -> Option<&'static Scenario<Bench>> {
+        let mut wanted = ON_BENCHES.iter().filter(|scenario| self.wants(scenario.name));
+        wanted.nth(self.taken.fetch_add(1, Ordering::Relaxed))
+    }
+
+    async fn one<Place>(&self, scenario: &Scenario<Place>, place: &Place) {
         let began = Instant::now();
         let longest = if std::env::var_os(LONG).is_some() { LONGEST_LONG } else { LONGEST };
         let ended = match tokio::time::timeout(longest, (scenario.run)(place)).await {
             Ok(ended) => ended,
             Err(_) => Err(anyhow::anyhow!("it has not ended after {} s", longest.as_secs())),
         };
+        let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
         report.ended(scenario.name, began.elapsed(), ended, &self.folder.join(scenario.name));
     }
 }
