@@ -1,11 +1,15 @@
-//! Measures a running pipeline from outside, as its users see it: `bench/run latency`, `bench/run burst`.
+//! Measures a running pipeline from outside, as its users see it: `bench/run latency`, `bench/run burst`; and what a processor
+//! can do, on a topic, a leaderboard and a receiver of its own: `bench/run throughput`.
 //!
-//! Both insert rows of a content of their own and take them back at the end.
+//! All insert rows of contents of their own and take them back at the end.
 
 mod bare;
 mod burst;
+mod cost;
 mod latency;
 mod pipeline;
+mod receiver;
+mod throughput;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -14,8 +18,6 @@ use pipeline::{Addresses, Pipeline};
 #[derive(Parser)]
 #[command(about = "Measures a running pipeline from outside")]
 struct Cli {
-    #[command(flatten)]
-    addresses: Addresses,
     #[command(subcommand)]
     measure: Measure,
 }
@@ -24,6 +26,8 @@ struct Cli {
 enum Measure {
     /// Single rows at a steady rate: from the commit until visible in Redis, and until stored at the receiver.
     Latency {
+        #[command(flatten)]
+        addresses: Addresses,
         /// Rows per second.
         #[arg(long, default_value_t = 100)]
         rate: u32,
@@ -33,22 +37,46 @@ enum Measure {
     },
     /// Many rows in one statement: until Kafka has them (as a bare consumer sees it), and until both sinks have them.
     Burst {
+        #[command(flatten)]
+        addresses: Addresses,
         /// How many rows.
         #[arg(long, default_value_t = 20_000)]
         rows: u32,
+    },
+    /// A topic drained into Redis and a neutral receiver, as fast as it goes.
+    Throughput {
+        #[command(flatten)]
+        addresses: Addresses,
+        #[command(flatten)]
+        options: throughput::Options,
+    },
+    /// The neutral receiver alone, for other senders.
+    Receive {
+        /// Host and port.
+        #[arg(long, default_value = "127.0.0.1:5099")]
+        listen: String,
+        /// What stands before the id of each event.
+        #[arg(long, default_value = receiver::EVENT_ID)]
+        before_id: String,
     },
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let cli = Cli::parse();
-    let pipeline = Pipeline::connect(&cli.addresses).await?;
-    let measured = match cli.measure {
-        Measure::Latency { rate, seconds } => {
-            latency::measure(&pipeline, rate, seconds, &cli.addresses.kafka_brokers).await
+    match Cli::parse().measure {
+        Measure::Latency { addresses, rate, seconds } => {
+            let pipeline = Pipeline::connect(&addresses).await?;
+            let measured = latency::measure(&pipeline, rate, seconds, &addresses.kafka_brokers).await;
+            pipeline.take_back().await?;
+            measured
         }
-        Measure::Burst { rows } => burst::measure(&pipeline, rows, &cli.addresses.kafka_brokers).await,
-    };
-    pipeline.take_back().await?;
-    measured
+        Measure::Burst { addresses, rows } => {
+            let pipeline = Pipeline::connect(&addresses).await?;
+            let measured = burst::measure(&pipeline, rows, &addresses.kafka_brokers).await;
+            pipeline.take_back().await?;
+            measured
+        }
+        Measure::Throughput { addresses, options } => throughput::measure(&addresses, &options).await,
+        Measure::Receive { listen, before_id } => receiver::serve(&listen, &before_id).await,
+    }
 }

@@ -17,6 +17,8 @@ mod progress;
 mod summary;
 mod zipf;
 
+pub use zipf::Zipf;
+
 #[cfg(test)]
 mod tests;
 

@@ -4,14 +4,14 @@ use std::num::NonZeroUsize;
 
 /// Ranks from 0, the most popular, to their number.
 #[derive(Debug, Clone)]
-pub(super) struct Zipf {
+pub struct Zipf {
     /// The weights of the ranks, added up.
     sums: Vec<f64>,
 }
 
 impl Zipf {
     /// `count` ranks; an exponent of 0 makes all alike.
-    pub(super) fn new(count: NonZeroUsize, exponent: f64) -> Self {
+    pub fn new(count: NonZeroUsize, exponent: f64) -> Self {
         let weights = (1..=count.get()).map(|rank| to_f64(rank).powf(-exponent));
         let sums = weights.scan(0.0, |sum, weight| {
             *sum += weight;
@@ -21,7 +21,7 @@ impl Zipf {
     }
 
     /// The rank that belongs to a number from 0 to just below 1.
-    pub(super) fn rank(&self, draw: f64) -> usize {
+    pub fn rank(&self, draw: f64) -> usize {
         let wanted = draw * self.sums.last().copied().unwrap_or_default();
         let rank = self.sums.partition_point(|sum| *sum <= wanted);
         rank.min(self.sums.len().saturating_sub(1))

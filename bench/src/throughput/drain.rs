@@ -1,0 +1,250 @@
+//! One run: a new processor with groups and a leaderboard of its own drains the topic.
+
+use super::Options;
+use super::topic::Filled;
+use crate::cost::Watched;
+use crate::pipeline::Addresses;
+use anyhow::{Context, Result, bail, ensure};
+use redis::AsyncCommands;
+use redis::aio::MultiplexedConnection;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tokio::time::sleep;
+
+/// How often the sinks are asked. It bounds the error of a run's time.
+const ASK: Duration = Duration::from_millis(10);
+/// No run takes longer.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// A leaderboard's score is a double next to a thousandth.
+const TOLERANCE: f64 = 0.000_5;
+
+pub(super) struct Drain<'a> {
+    pub addresses: &'a Addresses,
+    pub options: &'a Options,
+    pub filled: &'a Filled,
+    pub parts: &'a [Watched],
+}
+
+/// How a run went.
+#[derive(Debug)]
+pub(super) struct Drained {
+    records: f64,
+    /// From the first effect in either sink until the last one in both.
+    pub seconds: f64,
+    pub redis_seconds: f64,
+    pub receiver_seconds: f64,
+    /// From the start of the processor to the first effect.
+    start_seconds: f64,
+    /// CPU-seconds per million records, by process.
+    pub costs: Vec<(&'static str, f64)>,
+    /// What the processor held at most.
+    pub peak_mib: f64,
+}
+
+/// A program of ours that ends with the run.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drain<'_> {
+    pub(super) async fn run(&self) -> Result<Drained> {
+        let name = format!("bench-{:08x}", rand::random::<u32>());
+        let (_receiver, receiver) = self.receiver().await?;
+        let mut watched = self.parts.to_vec();
+        watched.push(receiver);
+        let before = cpu(&watched)?;
+        let began = Instant::now();
+        let (running, processor) = self.processor(&name)?;
+        let (first, redis, posted) = self.until_drained(&name, began).await?;
+        let after = cpu(&watched)?;
+        let own = processor.cpu_seconds()?;
+        let peak_mib = processor.peak_mib()?;
+        drop(running);
+        self.check(&name).await?;
+        let records = as_f64(self.records()?);
+        let million = records / 1_000_000.0;
+        let mut costs = vec![("processor", own / million)];
+        for ((watched, before), after) in watched.iter().zip(before).zip(after) {
+            costs.push((watched.name, (after - before) / million));
+        }
+        let since = |at: Instant| at.saturating_duration_since(first).as_secs_f64();
+        Ok(Drained {
+            records,
+            seconds: since(redis).max(since(posted)),
+            redis_seconds: since(redis),
+            receiver_seconds: since(posted),
+            start_seconds: first.saturating_duration_since(began).as_secs_f64(),
+            costs,
+            peak_mib,
+        })
+    }
+
+    fn wants(&self, sink: &str) -> bool {
+        self.options.only.as_deref().is_none_or(|only| only == sink)
+    }
+
+    fn records(&self) -> Result<usize> {
+        Ok(usize::try_from(self.options.records)?)
+    }
+
+    async fn receiver(&self) -> Result<(Running, Watched)> {
+        let program = std::env::current_exe()?;
+        let child = Command::new(program).args(["receive", "--listen", &self.options.receiver]).spawn()?;
+        let watched = Watched { name: "receiver", pid: child.id() };
+        let running = Running(child);
+        let began = Instant::now();
+        while self.posted().await.is_err() {
+            ensure!(began.elapsed() < PATIENCE, "the receiver does not answer");
+            sleep(ASK).await;
+        }
+        Ok((running, watched))
+    }
+
+    async fn ask(&self, what: &str) -> Result<usize> {
+        let url = format!("http://{}/{what}", self.options.receiver);
+        Ok(reqwest::get(url).await?.error_for_status()?.text().await?.parse()?)
+    }
+
+    async fn posted(&self) -> Result<usize> {
+        self.ask("count").await
+    }
+
+    fn processor(&self, name: &str) -> Result<(Running, Watched)> {
+        let folder = std::env::temp_dir();
+        let (config, log) = (folder.join(format!("{name}.yaml")), folder.join(format!("{name}.log")));
+        std::fs::write(&config, self.config(name))?;
+        let log = File::create(&log)?;
+        let child = Command::new(&self.options.deltafan)
+            .arg("run")
+            .arg("--config")
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .context("the processor can't be started")?;
+        let watched = Watched { name: "processor", pid: child.id() };
+        Ok((Running(child), watched))
+    }
+
+    fn config(&self, name: &str) -> String {
+        let Options { workers, window, receiver, .. } = self.options;
+        let Filled { topic, .. } = self.filled;
+        let Addresses { kafka_brokers, redis_url, .. } = self.addresses;
+        format!(
+            "kafka: {{brokers: \"{kafka_brokers}\"}}\n\
+             postgres: {{url: \"${{PROCESSOR_DATABASE_URL}}\"}}\n\
+             admin: {{listen: \"127.0.0.1:0\"}}\n\
+             log: {{level: warn}}\n\
+             pipelines:\n  {name}:\n    topic: {topic}\n    dead_letters: engagement_events.dlq\n    \
+             content: {{topic: content}}\n    transform: engagement\n    sinks:\n      \
+             redis: {{type: redis_window, enabled: {redis}, workers: {workers}, url: \"{redis_url}\", \
+             windows: [{{key: \"{name}\", length: {window}}}]}}\n      \
+             webhook: {{type: webhook, enabled: {webhook}, workers: {workers}, url: \"http://{receiver}/webhook\", \
+             secrets: [\"${{WEBHOOK_SECRET}}\"], allow_private_targets: true}}\n",
+            redis = self.wants("redis"),
+            webhook = self.wants("webhook"),
+        )
+    }
+
+    async fn redis(&self) -> Result<MultiplexedConnection> {
+        let client = redis::Client::open(self.addresses.redis_url.as_str())?;
+        Ok(client.get_multiplexed_async_connection().await?)
+    }
+
+    /// When the first effect was there, and when Redis and the receiver had everything.
+    async fn until_drained(&self, name: &str, began: Instant) -> Result<(Instant, Instant, Instant)> {
+        let all = self.records()?;
+        let mut connection = self.redis().await?;
+        let positions = format!("{{{name}}}:positions");
+        let (mut asked, mut first, mut redis, mut posted) = (began, None, None, None);
+        loop {
+            let held: BTreeMap<String, usize> = connection.hgetall(&positions).await?;
+            let (in_redis, at_receiver) = (held.values().sum::<usize>(), self.posted().await?);
+            let now = Instant::now();
+            if first.is_none() && in_redis + at_receiver > 0 {
+                // It came after the sinks were asked the time before.
+                first = Some(asked);
+            }
+            if now.duration_since(began) > PATIENCE {
+                bail!("after {PATIENCE:?} Redis has {in_redis} of {all} records, the receiver {at_receiver}");
+            }
+            if redis.is_none() && (in_redis >= all || !self.wants("redis")) {
+                redis = Some(now);
+            }
+            if posted.is_none() && (at_receiver >= all || !self.wants("webhook")) {
+                posted = Some(now);
+            }
+            if let (Some(first), Some(redis), Some(posted)) = (first, redis, posted) {
+                return Ok((first, redis, posted));
+            }
+            asked = now;
+            sleep(ASK).await;
+        }
+    }
+
+    /// Nothing missing, nothing twice.
+    async fn check(&self, name: &str) -> Result<()> {
+        let mut connection = self.redis().await?;
+        if self.wants("redis") {
+            let board: Vec<(String, f64)> = connection.zrange_withscores(name, 0, -1).await?;
+            ensure!(board.len() == self.filled.totals.len(), "{} contents on the board", board.len());
+            for (content, score) in board {
+                let ms = self.filled.totals.get(&content.parse()?).with_context(|| content.clone())?;
+                let expected = as_f64(usize::try_from(*ms)?) / 1000.0;
+                ensure!((score - expected).abs() < TOLERANCE, "{content}: {score} where {expected} is right");
+            }
+        }
+        if self.wants("webhook") {
+            let (events, ids) = (self.posted().await?, self.ask("distinct").await?);
+            ensure!(ids == self.records()?, "{ids} distinct ids at the receiver");
+            ensure!(events == ids, "{} events came twice to the receiver", events.saturating_sub(ids));
+        }
+        let keys: Vec<String> = connection.keys(format!("{{{name}}}:*")).await?;
+        connection.unlink::<_, ()>(keys).await?;
+        connection.unlink::<_, ()>(name).await?;
+        Ok(())
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
+fn as_f64(count: usize) -> f64 {
+    count as f64
+}
+
+fn cpu(watched: &[Watched]) -> Result<Vec<f64>> {
+    watched.iter().map(Watched::cpu_seconds).collect()
+}
+
+impl Drained {
+    /// Events per second, each in both sinks.
+    pub(super) fn rate(&self) -> f64 {
+        self.records / self.seconds
+    }
+
+    /// Adds a line of JSON to the file of raw results.
+    pub(super) fn keep(&self, path: &Path, run: u32, options: &Options) -> Result<()> {
+        let costs: BTreeMap<_, _> = self.costs.iter().copied().collect();
+        let line = json!({
+            "run": run, "records": options.records, "partitions": options.partitions, "contents": options.contents,
+            "with_schema": options.with_schema, "window": options.window, "workers": options.workers,
+            "only": options.only, "events_per_second": self.rate(), "seconds": self.seconds,
+            "redis_seconds": self.redis_seconds, "receiver_seconds": self.receiver_seconds,
+            "start_seconds": self.start_seconds, "cpu_seconds_per_million": costs, "peak_mib": self.peak_mib,
+        });
+        let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+        writeln!(file, "{line}")?;
+        Ok(())
+    }
+}

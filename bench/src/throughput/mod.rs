@@ -1,0 +1,108 @@
+//! Throughput: a topic is drained into Redis and a neutral receiver, and counted there.
+//!
+//! A run counts only if nothing is missing and nothing is there twice: afterwards the leaderboard shows the sum of each
+//! content, and the receiver knows as many ids as there are records.
+
+mod contents;
+mod drain;
+mod topic;
+
+use crate::cost::Watched;
+use crate::pipeline::{Addresses, say};
+use anyhow::{Context, Result};
+use clap::Args;
+use drain::{Drain, Drained};
+use std::path::PathBuf;
+use tokio_postgres::NoTls;
+use topic::{Filled, Shape};
+
+/// What is to be measured.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Records in the topic.
+    #[arg(long, default_value_t = 2_000_000)]
+    records: u32,
+    /// Partitions of the topic.
+    #[arg(long, default_value_t = 4)]
+    partitions: i32,
+    /// Contents, chosen by Zipf's law with exponent 1.
+    #[arg(long, default_value_t = 1000)]
+    contents: u32,
+    /// Messages with the schema that the converter writes by default.
+    #[arg(long)]
+    with_schema: bool,
+    /// How often the topic is drained, each time by a new processor from its beginning.
+    #[arg(long, default_value_t = 3)]
+    runs: u32,
+    /// How far back the leaderboard reaches.
+    #[arg(long, default_value = "1h")]
+    window: String,
+    /// The processor's workers in each lane.
+    #[arg(long, default_value_t = 2)]
+    workers: u32,
+    /// Only this sink: redis or webhook.
+    #[arg(long)]
+    only: Option<String>,
+    /// The folder of the stack's state.
+    #[arg(long, env = "BENCH_STATE")]
+    state: PathBuf,
+    /// The processor.
+    #[arg(long, env = "BENCH_DELTAFAN")]
+    deltafan: PathBuf,
+    /// Where the neutral receiver listens.
+    #[arg(long, default_value = "127.0.0.1:5099")]
+    receiver: String,
+    /// Where raw results are added, a line of JSON for each run.
+    #[arg(long)]
+    results: Option<PathBuf>,
+}
+
+/// Fills a topic, drains it, prints a line for each run.
+///
+/// # Errors
+/// Something does not answer, or a run leaves something out or doubles it.
+pub async fn measure(addresses: &Addresses, options: &Options) -> Result<()> {
+    let (database, connection) =
+        tokio_postgres::connect(&addresses.postgres_url, NoTls).await.context("postgres")?;
+    tokio::spawn(connection);
+    let contents = contents::make(&database, options.contents).await?;
+    let Options { records, partitions, with_schema, .. } = *options;
+    let shape = Shape { records, partitions, with_schema, seed: 1 };
+    let filled = topic::fill(&addresses.kafka_brokers, shape, &contents).await?;
+    say(&format!(
+        "{records} records of {} bytes in {partitions} partitions",
+        filled.bytes / u64::from(records.max(1))
+    ))?;
+    let measured = runs(addresses, options, &filled).await;
+    topic::delete(&addresses.kafka_brokers, &filled.topic).await?;
+    contents::take_back(&database, &contents).await?;
+    measured
+}
+
+async fn runs(addresses: &Addresses, options: &Options, filled: &Filled) -> Result<()> {
+    let parts = [Watched::part("kafka", &options.state)?, Watched::part("redis", &options.state)?];
+    for run in 1..=options.runs {
+        let drained = Drain { addresses, options, filled, parts: &parts }.run().await?;
+        say(&drained.line(run))?;
+        if let Some(path) = &options.results {
+            drained.keep(path, run, options)?;
+        }
+    }
+    Ok(())
+}
+
+impl Drained {
+    fn line(&self, run: u32) -> String {
+        let costs: Vec<_> = self.costs.iter().map(|(name, seconds)| format!("{name} {seconds:.2}")).collect();
+        format!(
+            "run {run}: {:.0} events/s in both sinks ({:.2} s; redis after {:.2}, receiver after {:.2}); CPU-seconds per \
+             million: {}; at most {:.0} MiB",
+            self.rate(),
+            self.seconds,
+            self.redis_seconds,
+            self.receiver_seconds,
+            costs.join(", "),
+            self.peak_mib
+        )
+    }
+}
