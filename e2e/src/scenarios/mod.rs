@@ -21,6 +21,7 @@ mod orders;
 mod places_killed;
 mod poison;
 mod receiver_killed;
+mod redis_moved;
 mod two_instances;
 mod values;
 mod verify;
@@ -103,6 +104,7 @@ const ON_BENCHES: &[Scenario<Bench>] = scenarios![
     "kafka-refuses" => kafka_refuses::run,
     "graceful-stop" => graceful_stop::run,
     "redis-flushed" => flushed::run,
+    "redis-moved" => redis_moved::run,
 ];
 
 /// A scenario that takes longer hangs; unless it was told to be a long one.

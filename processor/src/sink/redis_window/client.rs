@@ -6,6 +6,7 @@ use super::script::Script;
 use crate::sink::SinkError;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, RedisResult, ServerErrorKind, Value};
+use std::time::{Duration, Instant};
 
 /// The oldest version whose scripts do all that is needed.
 const OLDEST_MAJOR: u32 = 6;
@@ -15,11 +16,33 @@ pub(super) struct Client {
     settings: Settings,
     address: String,
     connection: Option<MultiplexedConnection>,
+    connected: Instant,
+    /// The server of the last connection, by the id of its process; none where it does not say.
+    server: Option<String>,
 }
 
 impl Client {
     pub(super) fn new(settings: &Settings) -> Self {
-        Self { settings: settings.clone(), address: settings.address(), connection: None }
+        Self {
+            settings: settings.clone(),
+            address: settings.address(),
+            connection: None,
+            connected: Instant::now(),
+            server: None,
+        }
+    }
+
+    /// The server that answered last, by the id of its process; none where it does not say.
+    pub(super) fn server(&self) -> Option<&str> {
+        self.server.as_deref()
+    }
+
+    /// Has the next call connect anew where the connection is older than that: one that is kept for ever leads to the
+    /// server that it was made to, also when another one has taken its address since.
+    pub(super) fn renew(&mut self, older_than: Duration) {
+        if self.connected.elapsed() >= older_than {
+            self.connection = None;
+        }
     }
 
     pub(super) fn address(&self) -> &str {
@@ -53,7 +76,7 @@ impl Client {
         Ok(answers)
     }
 
-    async fn connect(&self) -> Result<MultiplexedConnection, SinkError> {
+    async fn connect(&mut self) -> Result<MultiplexedConnection, SinkError> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.settings.connect_timeout))
             .set_response_timeout(Some(self.settings.response_timeout));
@@ -61,11 +84,15 @@ impl Client {
         let mut connection = connection.map_err(|error| from_redis("connect", &self.address, error))?;
         let info: RedisResult<String> = redis::cmd("INFO").query_async(&mut connection).await;
         match info {
-            Ok(info) => self.check(&info)?,
+            Ok(info) => {
+                self.check(&info)?;
+                self.server = value_of(&info, "run_id").map(str::to_owned);
+            }
             // A user without the right to ask is one of a managed service, which looks after itself.
-            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => {}
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => self.server = None,
             Err(error) => return Err(from_redis("ask for INFO", &self.address, error)),
         }
+        self.connected = Instant::now();
         Ok(connection)
     }
 

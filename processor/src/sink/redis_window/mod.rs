@@ -59,6 +59,7 @@ use crate::transform::Content;
 use redis::Cmd;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -77,8 +78,8 @@ pub struct RedisWindow {
     client: Client,
     scripts: &'static Scripts,
     seen: watch::Receiver<Seen>,
-    /// Redis' absences before the window was last asked where it stands.
-    absences: u64,
+    /// How often Redis may have become another before the window was last asked where it stands.
+    breaks: u64,
     max_records: usize,
     /// The reset that is to be obeyed when the windows are opened next; 0 where none is.
     reset: i64,
@@ -123,7 +124,7 @@ impl RedisWindow {
             client: Client::new(settings),
             scripts,
             seen,
-            absences: 0,
+            breaks: 0,
             max_records: settings.max_records,
             reset: 0,
         }
@@ -254,7 +255,9 @@ impl Sink for RedisWindow {
 
     async fn positions(&mut self, log: &LogId, partitions: &[Partition]) -> Result<Held, SinkError> {
         // What the ticker saw up to here is settled by asking; what it sees from here on is news.
-        self.absences = self.seen.borrow_and_update().absences;
+        self.breaks = self.seen.borrow_and_update().breaks;
+        // Of whoever has the address now: an old connection may lead to a server that was replaced.
+        self.client.renew(Duration::ZERO);
         self.open(log, partitions).await?;
         self.reset = 0;
         Ok(Held::At(self.lowest(partitions.iter().copied())))
@@ -281,7 +284,7 @@ impl Sink for RedisWindow {
     async fn disturbed(&mut self) {
         while self.seen.changed().await.is_ok() {
             let seen = self.seen.borrow_and_update();
-            if seen.reachable && seen.absences != self.absences {
+            if seen.reachable && seen.breaks != self.breaks {
                 return;
             }
             let other = |(unit, standing): (&Unit, &Standing)| match (unit.belief.incarnation(), standing) {

@@ -7,6 +7,7 @@ use super::ranking::By;
 use crate::position::Offset;
 use crate::transform::Content;
 use redis::{Cmd, RedisResult, Value};
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use uuid::Uuid;
 
@@ -119,9 +120,10 @@ impl Keys {
         cmd
     }
 
-    pub(super) fn tick(&self, script: &Script, budget: u32) -> Cmd {
+    /// `number` is that of the tick: other buckets are looked after with each.
+    pub(super) fn tick(&self, script: &Script, budget: u32, number: u32) -> Cmd {
         let mut cmd = self.call(script);
-        cmd.arg(budget);
+        cmd.arg(budget).arg(number);
         cmd
     }
 
@@ -207,8 +209,8 @@ pub(super) enum Answer {
     Done,
     /// The window is there, and holds this (of `open`).
     Opened { incarnation: String, held: Vec<Option<Offset>> },
-    /// Done, whether more is due, and contents whose type the window was not told yet (of `tick`).
-    Ticked { incarnation: String, more: bool, untold: Vec<Uuid> },
+    /// Done, whether more is due, the positions by field, and contents whose type the window was not told yet (of `tick`).
+    Ticked { incarnation: String, more: bool, positions: BTreeMap<String, Offset>, untold: Vec<Uuid> },
     /// Call again (of `open`).
     Again,
     /// Nothing done: what is held is not what was expected.
@@ -247,9 +249,11 @@ impl Answer {
         if let [Value::Int(more), ..] = items.as_slice() {
             let more = *more != 0;
             items.next();
+            let positions = redis::from_redis_value(items.next()?).ok()?;
             // A content that is no UUID was put there by somebody else: nobody can tell its type.
             let content = |value| Uuid::try_parse(&redis::from_redis_value::<String>(value).ok()?).ok();
-            return Some(Self::Ticked { incarnation, more, untold: items.filter_map(content).collect() });
+            let untold = items.filter_map(content).collect();
+            return Some(Self::Ticked { incarnation, more, positions, untold });
         }
         Some(Self::Opened { incarnation, held: offsets(items)? })
     }

@@ -8,8 +8,10 @@ use super::config::{Settings, Window};
 use super::error::paused;
 use super::ranking::{By, Contents};
 use super::script::{Answer, Keys, SCRIPTS, Scripts};
+use crate::position::Offset;
 use crate::sink::{Class, SinkError};
 use crate::transform::Content;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -24,6 +26,9 @@ const BUDGET: u32 = 1000;
 
 /// How many contents a tick tells the types of, beside those that a window lacks: a millisecond or two of Redis.
 const TELL: usize = 500;
+
+/// After this long the connection is made anew: a server that took over the address unnoticed is found by then.
+const RENEW: Duration = Duration::from_secs(30);
 
 /// The longest wait between two attempts to reach Redis.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
@@ -44,8 +49,9 @@ pub enum Standing {
 pub struct Seen {
     /// Whether Redis answered the last tick.
     pub reachable: bool,
-    /// How often it stopped answering.
-    pub absences: u64,
+    /// How often it may have become another than before: it stopped answering, another server answered, or a window's
+    /// position had gone back.
+    pub breaks: u64,
     /// What it saw of each window, in the order of the settings; kept while Redis is out of reach.
     pub windows: Vec<Standing>,
 }
@@ -56,9 +62,13 @@ pub struct Ticker {
     contents: Arc<dyn Contents>,
     /// What was learnt of contents up to here has been told to the windows by content type.
     told: u64,
-    client: Client,
+    pub(super) client: Client,
+    /// The server that answered the last tick, where it said which it is.
+    server: Option<String>,
     scripts: &'static Scripts,
     budget: u32,
+    /// Counts the ticks.
+    number: u32,
     seen: watch::Sender<Seen>,
     /// The failure last logged, so that a state is logged once.
     failing: Option<String>,
@@ -89,6 +99,17 @@ struct Ticked {
     by: By,
     /// Contents whose type it lacks, or is not sure of, by the last tick.
     untold: Vec<Uuid>,
+    /// Its incarnation and its positions, by the last tick.
+    stood: Option<(String, BTreeMap<String, Offset>)>,
+}
+
+impl Ticked {
+    /// Notes where it stands. Answers whether it has gone back, which no write does.
+    fn stands(&mut self, incarnation: &str, positions: BTreeMap<String, Offset>) -> bool {
+        let stood = self.stood.replace((incarnation.to_owned(), positions));
+        let (Some((was, stood)), Some((is, stands))) = (stood, &self.stood) else { return false };
+        was == *is && stood.iter().any(|(field, offset)| stands.get(field).is_some_and(|now| now < offset))
+    }
 }
 
 impl Ticker {
@@ -108,17 +129,20 @@ impl Ticker {
             keys: Keys::of(window),
             by: window.members(),
             untold: Vec::new(),
+            stood: None,
         };
         let windows: Vec<_> = settings.windows.iter().map(ticked).collect();
-        let unknown = Seen { reachable: false, absences: 0, windows: vec![Standing::Unknown; windows.len()] };
+        let unknown = Seen { reachable: false, breaks: 0, windows: vec![Standing::Unknown; windows.len()] };
         let (sender, seen) = watch::channel(unknown);
         let ticker = Self {
             windows,
             contents: Arc::clone(&settings.contents),
             told: 0,
             client: Client::new(settings),
+            server: None,
             scripts,
             budget,
+            number: 0,
             seen: sender,
             failing: None,
             persistence_known: false,
@@ -192,18 +216,22 @@ impl Ticker {
     }
 
     async fn try_tick(&mut self) -> Result<bool, Failed> {
-        let script = &self.scripts.tick;
-        let calls = self.windows.iter().map(|window| window.keys.tick(script, self.budget)).collect();
+        let (script, budget, number) = (&self.scripts.tick, self.budget, self.number);
+        self.number = number.wrapping_add(1);
+        let calls = self.windows.iter().map(|window| window.keys.tick(script, budget, number)).collect();
         let mut standings = Vec::with_capacity(self.windows.len());
         let (mut more, mut refused) = (false, None);
+        self.client.renew(RENEW);
         let answers = self.client.run_each(script, calls).await?;
+        let mut broken = self.is_another_server();
         let was = self.seen.borrow().windows.clone();
         for ((window, answer), was) in self.windows.iter_mut().zip(answers).zip(was) {
             window.untold.clear();
             standings.push(match answer.map(Answer::read) {
-                Ok(Some(Answer::Ticked { incarnation, more: is_due, untold })) => {
+                Ok(Some(Answer::Ticked { incarnation, more: is_due, positions, untold })) => {
                     more |= is_due;
                     window.untold = untold;
+                    broken |= window.stands(&incarnation, positions);
                     Standing::Here(incarnation)
                 }
                 Ok(Some(Answer::Gone)) => Standing::Gone,
@@ -214,7 +242,7 @@ impl Ticker {
                 }
             });
         }
-        self.show(standings);
+        self.show(standings, broken);
         match self.tell().await {
             Ok(learnt) => more |= learnt,
             // Refused by a Redis that is there, as it was just now.
@@ -224,6 +252,17 @@ impl Ticker {
             Err(error) => return Err(error.into()),
         }
         refused.map_or(Ok(more), |error| Err(Failed { error, answered: true, more }))
+    }
+
+    /// Whether the tick was answered by another server than the one before.
+    fn is_another_server(&mut self) -> bool {
+        let server = self.client.server().map(str::to_owned);
+        let was = std::mem::replace(&mut self.server, server);
+        let is_another = was.is_some() && was != self.server;
+        if is_another {
+            tracing::warn!(redis = self.client.address(), "another server of redis answers there now");
+        }
+        is_another
     }
 
     /// Tells the windows by content type what was learnt of contents, and what they lack. Answers whether there is more.
@@ -256,9 +295,9 @@ impl Ticker {
         Ok(learnt.len() == TELL)
     }
 
-    fn show(&self, windows: Vec<Standing>) {
+    fn show(&self, windows: Vec<Standing>, broken: bool) {
         self.seen.send_if_modified(|seen| {
-            let new = Seen { reachable: true, absences: seen.absences, windows };
+            let new = Seen { reachable: true, breaks: seen.breaks + u64::from(broken), windows };
             let changed = *seen != new;
             if changed {
                 for (window, (was, is)) in self.windows.iter().zip(seen.windows.iter().zip(&new.windows)) {
@@ -282,7 +321,7 @@ impl Ticker {
         }
         self.seen.send_if_modified(|seen| {
             let was_reachable = std::mem::replace(&mut seen.reachable, false);
-            seen.absences += u64::from(was_reachable);
+            seen.breaks += u64::from(was_reachable);
             was_reachable
         });
     }

@@ -8,5 +8,8 @@ end
 if begun then
     call('HDEL', meta, 'incarnation')
 end
+if answer == TORN then
+    return {'gone'}
+end
 local text = type(answer) == 'table' and answer.err or tostring(answer)
 return redis.error_reply((string.gsub(text, '^@?user_script: ?%d+: ', '')))

@@ -3,7 +3,7 @@
 -- One window is one atomic unit in one hash slot. Of a window K these are the keys ({K} is K itself, where K has a
 -- hash tag of its own):
 --
---   K                       what clients read: member -> total / 1000, totals above zero only; the one key with a TTL
+--   K                       what clients read: member -> total / 1000, totals above zero only; with a TTL
 --   {K}:meta                incarnation  random id, given when the window is created
 --                           length       seconds that a contribution stays
 --                           by           what a member is: content, device or content_type; content where it is missing
@@ -18,6 +18,7 @@
 --   {K}:future              the same of the buckets whose time has not come
 --   {K}:b:<incarnation>:<second>   a bucket: member -> milliseconds, never zero
 --   {K}:f:<incarnation>:<second>   a bucket whose time has not come
+--                           (both outlive their time by a week at most: those that nothing names any more go by themselves)
 --   {K}:draft               the public key in the making
 -- and of a leaderboard by content type, whose cells and totals are those of contents:
 --   {K}:groups              content -> "<version>:<type>", the newest that this window was told; of no type: "<version>:"
@@ -94,10 +95,22 @@ local changes = sheet()
 -- Buckets that were given cells, as second, name, …, for each index.
 local filled = {[buckets] = {}, [future] = {}}
 
+-- Thrown where a bucket that the index names has no cells: somebody removed it. Were it written to, it would look whole and
+-- hold too little, and its totals would stay for ever.
+local TORN = {}
+
+-- How long a bucket that nothing names any more stays beyond its time. Whoever was away for longer than topics keep records by
+-- default counts anew anyway.
+local ORPHANED = 7 * 24 * 3600
+
 -- Adds to the cells of one bucket: a list of member, milliseconds, …, from `first` to `last`.
 local function add(index, kind, second, list, first, last)
     local name = incarnation .. ':' .. second
     local key = prefix .. kind .. name
+    local is_known = call('ZSCORE', index, name)
+    if is_known and call('EXISTS', key) == 0 then
+        error(TORN)
+    end
     local counted, zero = index == buckets, {}
     for i = first, last, 2 do
         local member, ms = list[i], list[i + 1]
@@ -114,6 +127,9 @@ local function add(index, kind, second, list, first, last)
     if #zero > 0 and call('EXISTS', key) == 0 then
         call('ZREM', index, name)
     else
+        if not is_known then
+            call('EXPIRE', key, math.max(second - clock, 0) + length + ORPHANED)
+        end
         local filled = filled[index]
         filled[#filled + 1] = second
         filled[#filled + 1] = name

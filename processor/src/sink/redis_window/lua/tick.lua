@@ -3,10 +3,36 @@
 -- missing, each in pieces. Any number of instances may do so as often as they like.
 --
 -- ARGV: prefix, number of cells to handle at most (about: the last page is taken whole). A bucket counts as a cell more,
---       and a cell that is taken in counts twice: so long each takes.
--- Answer: {'ok', incarnation, 1 where more is due, else 0, content…}, {'gone'} where the window is lost. The contents are
---         some whose type the window was not told yet, or by a write alone.
+--       and a cell that is taken in counts twice: so long each takes. And a number that grows by one with each tick of
+--       whoever ticks.
+-- Answer: {'ok', incarnation, 1 where more is due, else 0, {position field, offset…}, content…}, {'gone'} where the window is
+--         lost. The contents are some whose type the window was not told yet, or by a write alone.
 local budget = tonumber(ARGV[2])
+
+local function missing(key)
+    error('ERR the cells of a bucket are missing: somebody removed ' .. key)
+end
+
+-- Looks whether some buckets have cells, other ones with each tick: of a window of ten minutes all within two seconds.
+local LOOKED_AT = 100
+local function look_after(index, kind)
+    local size = call('ZCARD', index)
+    if size == 0 then
+        return
+    end
+    local first = tonumber(ARGV[3]) * LOOKED_AT % size
+    local keys = call('ZRANGE', index, first, first + LOOKED_AT - 1)
+    for i, name in ipairs(keys) do
+        keys[i] = prefix .. kind .. name
+    end
+    if call('EXISTS', unpack(keys)) < #keys then
+        for _, key in ipairs(keys) do
+            if call('EXISTS', key) == 0 then
+                missing(key)
+            end
+        end
+    end
+end
 
 -- Takes cells out of a bucket, up to the budget, and gives each to `use`. Answers whether the bucket is empty.
 -- A scan that starts over in the next call is right, since it takes away what it returns.
@@ -35,7 +61,7 @@ local function oldest(index, kind, last)
     end
     local key = prefix .. kind .. found
     if call('EXISTS', key) == 0 then
-        error('ERR the cells of a bucket are missing: somebody removed ' .. key)
+        missing(key)
     end
     return found, string.match(found, ':(-?%d+)$'), key
 end
@@ -122,6 +148,8 @@ local function main()
     call('HDEL', meta, '')
     begun = true
     look_at_clock()
+    look_after(buckets, 'b:')
+    look_after(future, 'f:')
     notice_missing_public()
     expire()
     admit()
@@ -130,7 +158,8 @@ local function main()
         redraft()
     end
     finish()
-    local answer = {'ok', incarnation, (budget <= 0 or cursor) and 1 or 0}
+    local answer = {'ok', incarnation, (budget <= 0 or cursor) and 1 or 0,
+        call('HGETALL', positions)}
     if by == 'content_type' then
         for _, content in ipairs(call('SRANDMEMBER', untold, UNTOLD)) do
             answer[#answer + 1] = content

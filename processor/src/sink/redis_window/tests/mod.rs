@@ -3,6 +3,7 @@
 mod boards;
 mod faults;
 mod model;
+mod moved;
 mod once;
 mod reading;
 mod server;

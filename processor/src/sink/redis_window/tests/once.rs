@@ -1,7 +1,6 @@
 //! Once: positions, repeated writes, others on the same partition, an emptied Redis.
 
 use super::*;
-use crate::sink::Class;
 
 #[tokio::test]
 async fn the_same_write_again_changes_nothing() {
@@ -106,93 +105,6 @@ async fn a_window_that_lost_one_key_is_as_good_as_gone() {
         redis::cmd("FLUSHALL").exec_async(&mut redis).await.expect("flush");
         set_clock(&mut redis, 10_000).await;
     }
-}
-
-#[tokio::test]
-async fn a_bucket_whose_cells_were_removed_makes_the_window_anew() {
-    let server = Server::start(&[]);
-    let mut redis = server.connect().await;
-    let (mut sink, mut ticker) = lane(&settings(&server, &[("a", 600)]), 1000);
-    set_clock(&mut redis, 10_000).await;
-    sink.positions(&log(), &[0]).await.expect("positions");
-    assert_eq!(write(&mut sink, 0, 0, &[insert(0, 1, 10_000, 10)]).await.expect("written"), DURABLE);
-    let incarnation: String =
-        redis::cmd("HGET").arg("{a}:meta").arg("incarnation").query_async(&mut redis).await.expect("an id");
-    let removed = redis::cmd("DEL").arg(format!("{{a}}:b:{incarnation}:10000")).query_async(&mut redis).await;
-    assert_eq!(removed, Ok(1));
-    set_clock(&mut redis, 10_601).await;
-    let error = ticker.tick().await.expect_err("its total would stay for ever").error;
-    assert!(error.to_string().contains("the cells of a bucket are missing"), "{error}");
-    ticker.tick().await.expect("a tick");
-    assert_eq!(sink.seen.borrow().windows, [Standing::Gone]);
-    assert_eq!(sink.positions(&log(), &[0]).await.expect("positions"), at(&[]));
-    assert_eq!(board(&mut redis, "a").await, []);
-}
-
-#[tokio::test]
-async fn a_bucket_that_was_removed_before_its_time_makes_the_window_anew() {
-    let server = Server::start(&[]);
-    let mut redis = server.connect().await;
-    let (mut sink, mut ticker) = lane(&settings(&server, &[("a", 600)]), 1000);
-    set_clock(&mut redis, 10_000).await;
-    sink.positions(&log(), &[0]).await.expect("positions");
-    assert_eq!(write(&mut sink, 0, 0, &[insert(0, 1, 10_001, 10)]).await.expect("written"), DURABLE);
-    let cells: Vec<String> = redis::cmd("KEYS").arg("{a}:f:*").query_async(&mut redis).await.expect("keys");
-    assert_eq!(redis::cmd("DEL").arg(&cells).query_async(&mut redis).await, Ok(1));
-    set_clock(&mut redis, 10_001).await;
-    let error = ticker.tick().await.expect_err("it would never be counted").error;
-    assert!(error.to_string().contains("the cells of a bucket are missing"), "{error}");
-    assert_eq!(sink.positions(&log(), &[0]).await.expect("positions"), at(&[]), "to be written again");
-}
-
-#[tokio::test]
-async fn an_emptied_redis_is_noticed_while_nothing_is_written() {
-    let server = Server::start(&[]);
-    let mut redis = server.connect().await;
-    let settings = settings(&server, &[("a", 600)]);
-    let (mut sink, mut ticker) = lane(&settings, 1000);
-    sink.positions(&log(), &[0]).await.expect("positions");
-    ticker.tick().await.expect("a tick");
-    let soon = Duration::from_millis(50);
-    assert!(tokio::time::timeout(soon, sink.disturbed()).await.is_err(), "all is well");
-    redis::cmd("FLUSHALL").exec_async(&mut redis).await.expect("flush");
-    ticker.tick().await.expect("a tick");
-    tokio::time::timeout(soon, sink.disturbed()).await.expect("gone");
-    // Somebody else makes it anew before this worker has asked.
-    lane(&settings, 1).0.positions(&log(), &[0]).await.expect("positions");
-    ticker.tick().await.expect("a tick");
-    tokio::time::timeout(soon, sink.disturbed()).await.expect("another incarnation");
-    sink.positions(&log(), &[0]).await.expect("positions");
-    ticker.tick().await.expect("a tick");
-    assert!(tokio::time::timeout(soon, sink.disturbed()).await.is_err(), "all is well again");
-}
-
-#[tokio::test]
-async fn a_redis_that_went_back_in_time_is_noticed_while_nothing_is_written() {
-    let mut server = Server::start(&[]);
-    let settings = settings(&server, &[("a", 600)]);
-    let (mut sink, ticker) = lane(&settings, 1000);
-    tokio::spawn(ticker.run(std::future::pending()));
-    sink.positions(&log(), &[0]).await.expect("positions");
-    sink.seen.wait_for(|seen| seen.reachable).await.expect("a tick");
-    let records: Vec<_> = (0..8u8).map(|n| insert(n.into(), n.into(), 10_000, 1)).collect();
-    assert!(matches!(write(&mut sink, 0, 0, &records[..4]).await, Ok(Written::Durable { .. })));
-    redis::cmd("SAVE").exec_async(&mut server.connect().await).await.expect("saved");
-    assert!(matches!(write(&mut sink, 0, 4, &records[4..]).await, Ok(Written::Durable { .. })));
-    server.kill();
-    sink.seen.wait_for(|seen| !seen.reachable).await.expect("a tick that failed");
-    server.restart();
-    tokio::time::timeout(Duration::from_secs(30), sink.disturbed()).await.expect("noticed");
-    // The connection is still the old one: the next is made when it turns out to be broken.
-    let held = loop {
-        match sink.positions(&log(), &[0]).await {
-            Ok(held) => break held,
-            Err(error) => assert!(matches!(error.class, Class::Retry { .. }), "{error}"),
-        }
-    };
-    assert_eq!(held.of(0), Some(4));
-    let soon = Duration::from_millis(50);
-    assert!(tokio::time::timeout(soon, sink.disturbed()).await.is_err(), "all is well again");
 }
 
 /// Two workers, each with a partition: the window is emptied by the first, and what that one has counted since stays.

@@ -64,6 +64,10 @@ impl Server {
         panic!("redis-server does not start with {args:?}")
     }
 
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
     pub(super) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/", self.port)
     }
