@@ -51,6 +51,23 @@ is_confined() {
     of=$(docker container inspect -f '{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}} {{.HostConfig.SecurityOpt}} {{.State.Health.Status}}' "$1")
     [[ $of == 'true [ALL] [no-new-privileges:true] healthy' && $(inside "$1" id -u) != 0 ]] && ! inside "$1" touch /tried 2>/dev/null
 }
+# generated COUNT: waits until there are more rows than that, and prints how many there are
+generated() {
+    local count deadline=$((EPOCHSECONDS + SETTLE_SECONDS))
+    until count=$(./quick_start.sh sql -At "SELECT count(*) FROM engagement_events") && ((count > $1)); do
+        ((EPOCHSECONDS <= deadline)) || return 1
+    done
+    echo "$count"
+}
+# outlives_processor: rows come before the processor's kill and after it
+outlives_processor() {
+    local log=.state/default/logs/generator.log pid count
+    stack/docker/stack deltafan generate --rate 20 >"$log" 2>&1 &
+    pid=$!
+    generated 0 >/dev/null && docker kill stream-processor >/dev/null &&
+        count=$(generated 0) && generated "$count" >/dev/null && kill "$pid" && wait "$pid" &&
+        grep -q 'rows inserted' "$log" && start 2>/dev/null
+}
 connector_url() { printf 'http://127.0.0.1:%s/connectors/engagement-events-connector/config' $((8083 + offset)); }
 setting() { curl -fsS "$(connector_url)" | jq -r '."poll.interval.ms"'; }
 repairs_drift() {
@@ -79,7 +96,10 @@ assert "psql" says streaming_db inside postgres psql -U user -d streaming_db -At
 assert "redis-cli" says PONG ./quick_start.sh redis-cli ping
 assert "status" says 'connector +running' ./quick_start.sh status
 assert "logs" says 'connector' ./quick_start.sh logs setup
+assert "… into a pipe" says 'partitions assigned' bash -c './quick_start.sh logs stream-processor 2>/dev/null'
+assert "… of no part" says 'there is no part' bash -c '! ./quick_start.sh logs kafak'
 assert "the program in its container" says '^deltafan [0-9]' stack/docker/stack deltafan version
+assert "the generator outlives the processor, and says at its end what it did" outlives_processor
 assert "a drifted connector is repaired" repairs_drift
 assert "the other way is refused" says 'started with --docker' bash -c '! ./quick_start.sh --native'
 assert "the end-to-end scenarios pass" ./test_pipeline.sh --attach

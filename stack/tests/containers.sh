@@ -154,4 +154,17 @@ finds "an image that the documentation does not name" docker-compose.yml 's/post
 finds "a second pin of Kafka" connect/Dockerfile "s/^WORKDIR \\/connect/ENV KAFKA=$(sed -nE 's/.*<kafka.version>(.*)<.*/\1/p' "$ROOT/connect/pom.xml")\n&/" 'pinned a second time'
 finds "a topic that is stated twice" docker-compose.yml 's/^    command: \[kafka\]/&\n    labels: {topics: deltafan.control}/' 'deltafan.control is stated a second time'
 finds "topics that the image lacks" .dockerignore 's/^!stack\/topics//' 'does not see stack/topics'
+
+# What the containers' accounts can't read is told before minutes go into images. A stand-in answers for Docker.
+mkdir -p "$work/bin" "$work/private"
+# shellcheck disable=SC2016 # no expansion is meant
+printf '#!/bin/sh\n[ "$1" != container ]\n' >"$work/bin/docker"
+chmod +x "$work/bin/docker"
+(umask 077 && cp -r -- "$ROOT/stack" "$work/private/")
+if said=$(PATH=$work/bin:$PATH "$work/private/stack/docker/stack" ports 2>&1) || [[ $said != *"can't read $work/private/stack"*chmod* ]]; then
+    echo "FAIL: a checkout that only its owner can read is not refused: ${said:-nothing is said}"
+    exit 1
+fi
+passed=$((passed + 1))
+echo "ok: a checkout that only its owner can read is refused at once"
 echo "$passed passed, 0 failed"
