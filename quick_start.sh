@@ -65,6 +65,15 @@ dashboard() { printf 'http://%s' "$(address WEBHOOK_LISTEN)"; }
 # is_own_receiver: webhooks go to ours, and not where .env says (docs/webhook.md)
 is_own_receiver() { [[ $(address WEBHOOK_URL) == "$(dashboard)/webhook" ]]; }
 
+# whose_dashboard: what its address stands for
+whose_dashboard() {
+    if is_own_receiver; then
+        echo "the receiver's dashboard"
+    else
+        echo "our own receiver's dashboard, which gets nothing: webhooks go to the URL of .env"
+    fi
+}
+
 # The probe ------------------------------------------------------------------------------------------------------------
 
 stored_id() { "${STACK[@]}" events "device=$PROBE_DEVICE&limit=20" | grep -qE "[{,]\"id\":$1[,}]"; }
@@ -180,7 +189,7 @@ ${UI_BOLD}Deltafan runs.${UI_OFF} $(elapsed "$1"). To try:
 
   ./quick_start.sh sql "INSERT INTO engagement_events (user_id, content_id, event_type, duration_ms, device) SELECT uuid_generate_v4(), id, 'play', 8000, 'readme-test' FROM content LIMIT 1;"
   ./quick_start.sh redis-cli ZREVRANGE engagement:10min 0 5 WITHSCORES
-  $(dashboard)   the receiver's dashboard
+  $(dashboard)   $(whose_dashboard)
   ./quick_start.sh demo   something to watch there
 
   ./quick_start.sh status · logs [PART] · stop · clean
@@ -199,7 +208,7 @@ demo() {
     runs || start_all
     cat >&2 <<END
 
-  ${UI_BOLD}$(dashboard)/${UI_OFF}   the receiver's dashboard
+  ${UI_BOLD}$(dashboard)/${UI_OFF}   $(whose_dashboard)
   ./deltafan top   the leaderboards, in another terminal
 
   Events come, change and go as in life, over contents that are made for it. Ctrl-C ends it.
