@@ -9,7 +9,7 @@ use crate::admin;
 use crate::config::{self, Config, Pipeline, Target};
 use crate::connector;
 use crate::control::{self, Orders};
-use crate::deliver::{Breaker, DeadLetters, Lane, Reads, UnknownContent};
+use crate::deliver::{Breaker, DeadLetters, Lane, Rate, Reads, UnknownContent};
 use crate::enrich::cache::Cache;
 use crate::enrich::fence::Fence;
 use crate::enrich::lookup::Lookup;
@@ -248,7 +248,9 @@ impl Process {
     ) -> anyhow::Result<()> {
         let plan =
             |reads| self.plan((pipeline, settings, watch), (sink, target), reads, contents.enricher.clone());
-        let (plan, again) = (plan(Reads::Source), plan(Reads::Replays));
+        let (plan, mut again) = (plan(Reads::Source), plan(Reads::Replays));
+        // One sink, one rate: what is delivered again is sent to it too.
+        again.lane.rate.clone_from(&plan.lane.rate);
         let replays = vec![self.health.replays(&plan.lane.name)];
         let mut workers = Vec::new();
         match &target.target {
@@ -319,6 +321,7 @@ impl Process {
             breaker: Arc::new(Mutex::new(Breaker::new(
                 target.max_condemned.get().try_into().unwrap_or(u32::MAX),
             ))),
+            rate: target.max_rate.get().map(|rate| Arc::new(Mutex::new(Rate::new(rate)))),
             metrics,
         };
         let reading = Reading {

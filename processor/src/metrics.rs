@@ -25,6 +25,8 @@ pub const SINK_WRITES: &str = "deltafan_sink_writes_total";
 pub const SINK_ERRORS: &str = "deltafan_sink_errors_total";
 /// The breaker in front of the sink: 0 closed, 1 half-open, 2 open. Labels: pipeline, sink.
 pub const SINK_BREAKER_STATE: &str = "deltafan_sink_breaker_state";
+/// Time that a write waited for its turn, where `max_rate` limits the sink. Labels: pipeline, sink.
+pub const SINK_RATE_WAIT_SECONDS: &str = "deltafan_sink_rate_wait_seconds";
 /// Time that one successful write took. Labels: pipeline, sink.
 pub const SINK_WRITE_SECONDS: &str = "deltafan_sink_write_seconds";
 /// Time from the commit in Postgres until the effect was durable in the sink. Labels: pipeline, sink.
@@ -80,7 +82,7 @@ const fn metric(
 }
 
 /// All of them.
-pub const METRICS: [Metric; 15] = [
+pub const METRICS: [Metric; 16] = [
     metric(RECORDS_READ, Kind::Counter, LANE, "Records read from Kafka"),
     metric(
         RECORDS_WITHOUT_EFFECT,
@@ -119,6 +121,12 @@ pub const METRICS: [Metric; 15] = [
         Kind::Gauge,
         LANE,
         "The breaker in front of the sink: 0 closed, 1 half-open (one worker tries it), 2 open (it is left alone for a while)",
+    ),
+    metric(
+        SINK_RATE_WAIT_SECONDS,
+        Kind::Seconds,
+        LANE,
+        "Time that a write waited for its turn; none where no max_rate limits the sink",
     ),
     metric(SINK_WRITE_SECONDS, Kind::Seconds, LANE, "Time that one successful write took"),
     metric(
@@ -171,6 +179,8 @@ pub struct LaneMetrics {
     pub writes: Counter,
     /// [`SINK_BREAKER_STATE`].
     pub breaker: Gauge,
+    /// [`SINK_RATE_WAIT_SECONDS`].
+    pub rate_wait_seconds: Histogram,
     /// [`SINK_WRITE_SECONDS`].
     pub write_seconds: Histogram,
     /// [`SINK_LATENCY_SECONDS`].
@@ -189,6 +199,7 @@ impl LaneMetrics {
             events_delivered: counter!(EVENTS_DELIVERED, &labels),
             writes: counter!(SINK_WRITES, &labels),
             breaker: gauge!(SINK_BREAKER_STATE, &labels),
+            rate_wait_seconds: histogram!(SINK_RATE_WAIT_SECONDS, &labels),
             write_seconds: histogram!(SINK_WRITE_SECONDS, &labels),
             latency_seconds: histogram!(SINK_LATENCY_SECONDS, &labels),
         }

@@ -58,6 +58,8 @@ pub struct Plan {
     pub fence_timeout: &'static str,
     /// So many events in a row may the receiver condemn.
     pub max_condemned: usize,
+    /// So many events per second is the receiver sent.
+    pub max_rate: &'static str,
     /// Where a further sink, `files`, writes to; no such sink where there is none.
     pub files: Option<PathBuf>,
     /// Where the Connect is whose connector it watches; it watches none where there is none.
@@ -80,6 +82,7 @@ impl Plan {
             secret: stack.get("WEBHOOK_SECRET")?.to_owned(),
             fence_timeout: "20ms",
             max_condemned: 100,
+            max_rate: "none",
             files: None,
             connect_url: None,
         })
@@ -137,6 +140,7 @@ pipelines:
         type: webhook
         workers: {workers}
         max_condemned: {max_condemned}
+        max_rate: {max_rate}
         url: {webhook_url}
         secrets: [\"{secret}\"]
         allow_private_targets: true
@@ -150,6 +154,7 @@ pipelines:
             windows = windows.join("\n"),
             webhook_url = self.webhook_url,
             max_condemned = self.max_condemned,
+            max_rate = self.max_rate,
             secret = self.secret,
             fence_timeout = self.fence_timeout,
             files = self.files.as_ref().map(files).unwrap_or_default(),

@@ -13,6 +13,7 @@ mod generated;
 mod graceful_stop;
 mod kafka_refuses;
 mod kills;
+mod limited;
 mod logs;
 mod missing_topic;
 mod mistakes;
@@ -80,6 +81,7 @@ const ON_BENCHES: &[Scenario<Bench>] = scenarios![
     "dashboard" => dashboard::run,
     "two-instances" => two_instances::run,
     "orders" => orders::run,
+    "max-rate" => limited::run,
     "kill-processor" => kills::processor,
     "kill-redis" => kills::redis,
     "files" => files::run,

@@ -15,6 +15,7 @@ mod lists;
 mod names;
 mod pipeline;
 mod problem;
+mod rate;
 mod scalar;
 mod secret;
 mod section;

@@ -10,6 +10,7 @@ use super::{
     describe::{Describe, Outline},
     kinds::{Bytes, BytesIn, CountTo, DurationIn, Fault, Flag, Kind},
     names::{Folder, FolderKind, RedisKey, RedisKeyKind},
+    rate::{MaxRate, MaxRateKind},
     secret::WebhookSecretKind,
     section::Section,
     settings::{settings, words},
@@ -59,6 +60,8 @@ pub struct Sink {
     pub workers: NonZeroUsize,
     /// So many events in a row, none accepted between them, may it condemn before it counts as failing. Default: 100.
     pub max_condemned: NonZeroUsize,
+    /// At most so many events per second is it sent by this instance. Default: none, as many as go.
+    pub max_rate: MaxRate,
     /// What it is, with the keys of its type.
     pub target: Target,
 }
@@ -103,6 +106,13 @@ impl Sink {
             &MAX_CONDEMNED,
             "100",
         );
+        let max_rate = section.optional(
+            "max_rate",
+            "At most so many events per second is the sink sent, by all workers of this instance together; `none`: as many as \
+             go. A write then holds a tenth of that at most. The others are not slowed down by it.",
+            &MaxRateKind,
+            "none",
+        );
         let Some(sink_type) = sink_type else {
             section.excuse_unknown();
             return None;
@@ -113,7 +123,13 @@ impl Sink {
             SinkType::Webhook => Webhook::read(section).map(Target::Webhook),
             SinkType::File => Files::read(section).map(Target::Files),
         };
-        Some(Self { enabled: enabled?, workers: workers?, max_condemned: max_condemned?, target: target? })
+        Some(Self {
+            enabled: enabled?,
+            workers: workers?,
+            max_condemned: max_condemned?,
+            max_rate: max_rate?,
+            target: target?,
+        })
     }
 
     /// The type, as the file names it.
@@ -134,6 +150,7 @@ impl Describe for Sink {
             out.entry("enabled", &self.enabled);
             out.entry("workers", &self.workers);
             out.entry("max_condemned", &self.max_condemned);
+            out.entry("max_rate", &self.max_rate);
         });
         match &self.target {
             Target::RedisWindow(redis) => redis.describe(out),

@@ -7,12 +7,14 @@ mod breaker;
 mod dead_letter;
 mod outbox;
 mod prepare;
+mod rate;
 mod retry;
 mod write;
 
 pub use breaker::{Breaker, BreakerState};
 use dead_letter::DeadLetter;
 pub use dead_letter::{DeadLetters, Stage};
+pub use rate::Rate;
 
 use crate::enrich::Enricher;
 use crate::health::WorkerHealth;
@@ -21,6 +23,7 @@ use crate::sink::Sink;
 use crate::source::Handoff;
 use outbox::Outbox;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// What to do with an event whose content does not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,11 +58,27 @@ pub struct Lane {
     pub dead_letters: Arc<DeadLetters>,
     /// When its sink may be tried, and how many events it may condemn.
     pub breaker: Arc<Mutex<Breaker>>,
+    /// How fast its sink may be sent events, where that is limited.
+    pub rate: Option<Arc<Mutex<Rate>>>,
     /// Its metrics.
     pub metrics: LaneMetrics,
 }
 
 impl Lane {
+    /// How many events one write may hold, where the rate is limited.
+    fn most_events(&self) -> Option<usize> {
+        let rate = self.rate.as_ref()?;
+        Some(rate.lock().unwrap_or_else(PoisonError::into_inner).most_events())
+    }
+
+    /// How long a write of so many events has to wait because of the rate.
+    fn reserve(&self, events: usize) -> Duration {
+        let Some(rate) = self.rate.as_ref().filter(|_| events > 0) else { return Duration::ZERO };
+        let wait = rate.lock().unwrap_or_else(PoisonError::into_inner).reserve(Instant::now(), events);
+        self.metrics.rate_wait_seconds.record(wait);
+        wait
+    }
+
     /// Changes the breaker, or asks it; what is to be seen of it follows.
     fn with_breaker<T>(&self, health: &WorkerHealth, work: impl FnOnce(&mut Breaker) -> T) -> T {
         let mut breaker = self.breaker.lock().unwrap_or_else(PoisonError::into_inner);
@@ -88,7 +107,7 @@ impl<S: Sink> Delivery<S> {
 
     /// Runs until the worker is stopped; a write in flight then comes to its end first.
     pub async fn run(self) {
-        let outbox = Outbox::default();
+        let outbox = Outbox::new(self.lane.most_events());
         let empty = self.sink.batch();
         let preparing = prepare::Preparing {
             lane: &self.lane,

@@ -101,8 +101,9 @@ impl<B: Batch> Request<B> {
         self.covered_bytes += record.value.map_or(0, <[u8]>::len) + record.key.map_or(0, <[u8]>::len);
     }
 
-    fn is_open(&self, epoch: Epoch) -> bool {
+    fn is_open(&self, epoch: Epoch, most_events: Option<usize>) -> bool {
         self.epoch == epoch
+            && most_events.is_none_or(|most| self.events.len() < most)
             && !self.batch.is_full()
             && self.covered < COVERED_MOST
             && self.covered_bytes < COVERED_MOST_BYTES
@@ -119,15 +120,19 @@ pub(super) enum Item<B> {
 /// The queue between preparing and writing, which are two halves of one task.
 #[derive(Debug)]
 pub(super) struct Outbox<B> {
+    /// How many events a request may hold, where that is limited beyond what its batch says.
+    most_events: Option<usize>,
     items: RefCell<VecDeque<Item<B>>>,
     closed: Cell<bool>,
     pushed: Notify,
     popped: Notify,
 }
 
-impl<B> Default for Outbox<B> {
-    fn default() -> Self {
+impl<B> Outbox<B> {
+    /// An empty one, whose requests hold at most so many events.
+    pub fn new(most_events: Option<usize>) -> Self {
         Self {
+            most_events,
             items: RefCell::default(),
             closed: Cell::new(false),
             pushed: Notify::new(),
@@ -157,7 +162,7 @@ impl<B: Batch> Outbox<B> {
     pub fn add(&self, epoch: Epoch, open: impl FnOnce() -> Request<B>, fill: impl FnOnce(&mut Request<B>)) {
         let mut items = self.items.borrow_mut();
         match items.back_mut() {
-            Some(Item::Write(request)) if request.is_open(epoch) => fill(request),
+            Some(Item::Write(request)) if request.is_open(epoch, self.most_events) => fill(request),
             _ => {
                 let mut request = open();
                 fill(&mut request);
@@ -169,7 +174,7 @@ impl<B: Batch> Outbox<B> {
 
     /// Whether the next event needs a new request.
     pub fn needs_new(&self, epoch: Epoch) -> bool {
-        !matches!(self.items.borrow().back(), Some(Item::Write(request)) if request.is_open(epoch))
+        !matches!(self.items.borrow().back(), Some(Item::Write(request)) if request.is_open(epoch, self.most_events))
     }
 
     /// Waits for the next item. `None` once the outbox is closed.

@@ -197,7 +197,7 @@ impl<S: Sink> Writing<'_, S> {
         Part { batch, tried, .. }: &mut Part<S::Batch>,
     ) -> Result<Ended, GivenUp> {
         loop {
-            self.enter(request.epoch, batch.is_empty()).await;
+            self.enter(request.epoch, batch.len()).await;
             if !self.handoff.begin_write(request.epoch) {
                 self.lane.with_breaker(self.health, Breaker::released);
                 return Err(GivenUp::Superseded);
@@ -232,9 +232,16 @@ impl<S: Sink> Writing<'_, S> {
         }
     }
 
-    /// Waits until the breaker lets this worker try the sink. A write without events may ask it nothing, so it is no trial.
-    async fn enter(&self, epoch: Epoch, is_empty: bool) {
-        while !is_empty && self.handoff.is_current(epoch) {
+    /// Waits until the rate allows so many events, then until the breaker lets this worker try the sink. A write without
+    /// events may ask it nothing, so it is no trial.
+    async fn enter(&self, epoch: Epoch, events: usize) {
+        let wait = self.lane.reserve(events);
+        if !wait.is_zero() {
+            // Nothing is in flight: whoever wants to stop need not wait.
+            self.handoff.rest();
+            self.sleep(wait, epoch).await;
+        }
+        while events > 0 && self.handoff.is_current(epoch) {
             match self.lane.with_breaker(self.health, |breaker| breaker.enter(Instant::now())) {
                 Ok(()) => return,
                 Err(wait) => {
