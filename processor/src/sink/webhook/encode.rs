@@ -26,12 +26,14 @@ struct Mark {
 
 impl Events {
     /// An empty batch that is full at either limit.
-    pub(super) fn new(max_events: usize, max_body_bytes: usize) -> Self {
+    #[must_use]
+    pub fn new(max_events: usize, max_body_bytes: usize) -> Self {
         Self { max_events, max_body_bytes, json: Vec::new(), marks: Vec::new() }
     }
 
     /// The body to post; the same bytes whenever this batch is sent.
-    pub(super) fn body(&self) -> Vec<u8> {
+    #[must_use]
+    pub fn body(&self) -> Vec<u8> {
         [BODY_PREFIX.as_bytes(), &self.json, BODY_SUFFIX.as_bytes()].concat()
     }
 
