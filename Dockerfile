@@ -11,7 +11,8 @@ COPY Cargo.toml Cargo.lock ./
 # Members that are not built here; Cargo wants to know of them.
 COPY e2e/Cargo.toml e2e/
 COPY bench/Cargo.toml bench/
-RUN mkdir e2e/src bench/src && touch e2e/src/main.rs bench/src/main.rs
+COPY fuzz/Cargo.toml fuzz/
+RUN for member in e2e bench fuzz; do mkdir "$member/src" && touch "$member/src/main.rs"; done
 COPY config/deltafan.yaml config/
 COPY webhook-protocol webhook-protocol
 COPY webhook-sink webhook-sink

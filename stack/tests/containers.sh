@@ -11,7 +11,7 @@ for library in ui environment process state; do
     # shellcheck source=/dev/null
     . "$ROOT/stack/lib/$library.sh"
 done
-FILES=(docker-compose.yml Dockerfile connect/Dockerfile .dockerignore docs/containers.md stack/lib/rust.sh stack/topics
+FILES=(Cargo.toml docker-compose.yml Dockerfile connect/Dockerfile .dockerignore docs/containers.md stack/lib/rust.sh stack/topics
     stack/packages connect/pom.xml .env.example webhook-sink/src/config.rs)
 
 work=$(mktemp -d)
@@ -89,6 +89,15 @@ problems_of_versions() {
     done < <(sed -nE 's/^ARG [A-Z]+_IMAGE=(.+)/\1/p' "$1/Dockerfile" "$1/connect/Dockerfile")
 }
 
+# Cargo builds nothing where a member's manifest is missing.
+problems_of_members() {
+    local member
+    while read -r member; do
+        expect "the build does not see $member" -xE "!$member(/Cargo.toml)?" <"$1/.dockerignore"
+        expect "the build lacks $member" -E "^COPY ($member|$member/Cargo.toml) " <"$1/Dockerfile"
+    done < <(sed -nE 's/^members = \[(.*)\]/\1/p' "$1/Cargo.toml" | tr -d '",' | tr ' ' '\n')
+}
+
 problems_of_topics() {
     local topic file
     expect "the image lacks stack/" -xF 'COPY stack stack' <"$1/connect/Dockerfile"
@@ -105,6 +114,7 @@ problems() {
     problems_of_secrets "$1"
     problems_of_settings "$1"
     problems_of_versions "$1"
+    problems_of_members "$1"
     problems_of_topics "$1"
 }
 
@@ -151,6 +161,8 @@ finds "another database" docker-compose.yml 's/POSTGRES_DB: .*/POSTGRES_DB: othe
 finds "another Rust" stack/lib/rust.sh 's/^TOOLCHAIN=[0-9.]+/TOOLCHAIN=1.0.0/' 'another Rust than 1.0.0'
 finds "another base image in a Dockerfile" connect/Dockerfile 's/^ARG DEBIAN_IMAGE=.*/ARG DEBIAN_IMAGE=debian:other/' 'knows no debian:other'
 finds "an image that the documentation does not name" docker-compose.yml 's/postgres:15-bookworm/postgres:16-bookworm/' 'does not name postgres:16'
+finds "a member of the workspace that the image lacks" Dockerfile '/^COPY bench\/Cargo.toml/d' 'the build lacks bench'
+finds "a member of the workspace that is ignored" Cargo.toml 's/^(members = .*)\]/\1, "tools"]/' 'the build does not see tools'
 finds "a second pin of Kafka" connect/Dockerfile "s/^WORKDIR \\/connect/ENV KAFKA=$(sed -nE 's/.*<kafka.version>(.*)<.*/\1/p' "$ROOT/connect/pom.xml")\n&/" 'pinned a second time'
 finds "a topic that is stated twice" docker-compose.yml 's/^    command: \[kafka\]/&\n    labels: {topics: deltafan.control}/' 'deltafan.control is stated a second time'
 finds "topics that the image lacks" .dockerignore 's/^!stack\/topics//' 'does not see stack/topics'
