@@ -123,6 +123,9 @@ impl<B: Batch> Preparing<'_, B> {
             return Ok(None);
         };
         let Some(id) = change.row().and_then(|row| row.content_id) else { return Ok(None) };
+        if let Some(content) = enricher.known(id, freshness) {
+            return Ok(Some(content));
+        }
         let answered = tokio::select! {
             content = self.ask_for(enricher, id, change.source.tx_id, freshness) => Ok(content),
             () = self.handoff.superseded(epoch) => Err(Superseded),

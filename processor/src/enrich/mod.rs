@@ -61,6 +61,14 @@ impl Enricher {
         tokio::time::timeout(self.fence_timeout, reached).await.unwrap_or(Freshness::Unsure)
     }
 
+    /// The content, where the cache has it and is new enough: almost always, and without a wait.
+    pub fn known(&self, id: Uuid, freshness: Freshness) -> Option<Arc<Content>> {
+        let Freshness::Sure(generation) = freshness else { return None };
+        let known = self.cache.get(&id)?;
+        // Looked at after the entry: a cache that is being filled anew holds old versions for a while.
+        (generation == self.cache.generation()).then_some(known.content)
+    }
+
     /// The content of an event of transaction `tx_id`, or `None` where there is no such content.
     ///
     /// # Errors
@@ -71,13 +79,11 @@ impl Enricher {
         tx_id: Option<u32>,
         freshness: Freshness,
     ) -> Result<Option<Arc<Content>>, LookupError> {
-        let known = self.cache.get(&id);
-        // Looked at after the entry: a cache that is being filled anew holds old versions for a while.
-        if let (Some(known), Freshness::Sure(generation)) = (&known, freshness)
-            && generation == self.cache.generation()
-        {
-            return Ok(Some(Arc::clone(&known.content)));
+        if let Some(content) = self.known(id, freshness) {
+            return Ok(Some(content));
         }
+        // Before the question: a change that comes while it is under way may be older than the answer.
+        let known = self.cache.get(&id);
         let answer = self.lookup.content(id, tx_id).await?;
         match known {
             // The feed has a change that this answer has not seen yet: the feed's is the newer one.
