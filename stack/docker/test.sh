@@ -106,13 +106,18 @@ assert "the end-to-end scenarios pass" ./test_pipeline.sh --attach
 ./quick_start.sh sql -q "INSERT INTO engagement_events (user_id, content_id, event_type, duration_ms, device)
     SELECT uuid_generate_v4(), id, 'play', 8000, 'containers-test' FROM content"
 before=$(rows)
+stack/docker/stack deltafan generate --rate 20 >/dev/null 2>&1 &
+generated "$(./quick_start.sh sql -At 'SELECT count(*) FROM engagement_events')" >/dev/null
+kill -KILL $!
 assert "it stops" ./quick_start.sh stop
+assert "also a generator that nobody holds any more" test -z "$(docker container ls -q --filter name=deltafan-generator)"
 assert "status says so" says 'stream-processor +stopped' ./quick_start.sh status
 assert "it starts again" start
 assert "the rows are still there" test "$(rows)" == "$before"
 trap - EXIT
 assert "clean" ./quick_start.sh clean --yes
 assert "no container is left" answers_no_longer
+assert "nor the network" test -z "$(docker network ls -q --filter name=deltafan_default)"
 assert "no volume is left" test -z "$(docker volume ls -q --filter label=com.docker.compose.project=deltafan)"
 assert "nor the state" test ! -e "$STATE"
 echo "$passed passed, 0 failed"
