@@ -28,19 +28,30 @@ STACK_KB=$((3 * 1024 * 1024)) # memory that a stack and what scenarios start bes
 usage() {
     cat <<'END'
 usage: ./test_pipeline.sh [--attach] [--only NAME]… [--keep] [--stacks N] [--port-offset N]
+       ./test_pipeline.sh --seeds A..B [--keep] [--stacks N] [--port-offset N]
+       ./test_pipeline.sh --merge FILE…
 
   --attach          only the end-to-end scenarios on what ./quick_start.sh has started
   --only NAME       only this check (fmt, clippy, shellcheck, unit-tests, stack-tests) or scenario; can be repeated
+  --seeds A..B      instead of all that, the seeded runs with faults of these seeds, both included (or of one, as 17); what
+                    came of each goes to .state/seeds/A..B.jsonl
+  --merge FILE…     one table of such files
   --keep            leaves the test stacks and all logs for a look
   --stacks N        1 or 2 test stacks (default: 2, or 1 for a single scenario or where memory is short)
   --port-offset N   ports of the first test stack (default: free ones)
 END
 }
 
-attach='' keep='' offset='' stacks='' only=()
+attach='' keep='' offset='' stacks='' only=() seeds='' merge=()
 while (($#)); do
     case $1 in
     --attach) attach=yes && shift ;;
+    --seeds) seeds=${2:?--seeds needs a range, as 1..200} && shift 2 ;;
+    --merge)
+        shift
+        merge=("$@") && set --
+        ((${#merge[@]} > 0)) || die "--merge needs files" "./test_pipeline.sh --help"
+        ;;
     --keep) keep=yes && shift ;;
     --only) only+=("${2:?--only needs a name}") && shift 2 ;;
     --stacks)
@@ -151,6 +162,7 @@ run_child() {
 
 wants() {
     local name
+    [[ -z $seeds ]] || return 1
     ((${#only[@]} > 0)) || return 0
     for name in "${only[@]}"; do [[ $name != "$1" ]] || return 0; done
     return 1
@@ -295,6 +307,11 @@ scenarios() {
     local results=$logs/results name options=()
     while read -r name; do options+=(--only "$name"); done < <(wanted_scenarios)
     for name in "${states[@]}"; do options+=(--state "$name"); done
+    if [[ -n $seeds ]]; then
+        mkdir -p .state/seeds
+        rm -f -- ".state/seeds/$seeds.jsonl"
+        options+=(--seeds "$seeds" --seed-results "$ROOT/.state/seeds/$seeds.jsonl")
+    fi
     rm -f -- "$results"
     run_child target/release/e2e --root "$ROOT" --binaries "$ROOT/target/release" --folder "$logs/e2e" \
         --results "$results" "$@" "${options[@]}" || true
@@ -316,7 +333,7 @@ wanted_scenarios() {
     done
 }
 
-wants_scenarios() { ((${#only[@]} == 0)) || [[ -n $(wanted_scenarios) ]]; }
+wants_scenarios() { [[ -n $seeds ]] || ((${#only[@]} == 0)) || [[ -n $(wanted_scenarios) ]]; }
 
 mkdir -p .state
 logs=$(mktemp -d .state/test-logs.XXXXXX)
@@ -332,6 +349,15 @@ if [[ -n $attach ]]; then
     need_rust yes
     step build cargo build --release --workspace --bins # the same artefacts as those of quick_start.sh
     scenarios --state "$ROOT/.state/default" --attach
+    exit
+fi
+
+if ((${#merge[@]} > 0)); then
+    need_rust yes
+    step build cargo build --release --workspace --bins
+    check merge merge "all of them well" target/release/e2e --root "$ROOT" --binaries target/release --folder "$logs" \
+        --merge "${merge[@]}"
+    cat "$logs/merge.log"
     exit
 fi
 

@@ -5,12 +5,14 @@
 //!
 //! Called by `test_pipeline.sh`; prints one line per scenario and, where one fails, the ends of its logs.
 
+mod faults;
 mod harness;
 mod report;
 mod scenarios;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use faults::{Runs, Seeds};
 use harness::Stack;
 use report::Report;
 use scenarios::Run;
@@ -29,7 +31,7 @@ struct Arguments {
     #[arg(long)]
     root: PathBuf,
     /// The state folder of a stack; more of them run scenarios side by side.
-    #[arg(long, required = true)]
+    #[arg(long, required_unless_present = "merge")]
     state: Vec<PathBuf>,
     /// Where `deltafan` and `webhook-sink` are.
     #[arg(long)]
@@ -43,6 +45,15 @@ struct Arguments {
     /// Only these scenarios.
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
+    /// Instead of scenarios, seeded runs with faults: one seed, as 17, or the first and the last, as 1..200.
+    #[arg(long, value_name = "SEEDS", requires = "seed_results")]
+    seeds: Option<Seeds>,
+    /// The file that what came of each seed is added to.
+    #[arg(long, value_name = "FILE")]
+    seed_results: Option<PathBuf>,
+    /// Instead of running anything, one table of the results in these files.
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "seeds")]
+    merge: Vec<PathBuf>,
     /// Where "PASSED FAILED" is written.
     #[arg(long)]
     results: Option<PathBuf>,
@@ -55,7 +66,14 @@ async fn main() -> ExitCode {
         Err(error) => error.exit(),
     };
     let report = Mutex::new(Report::default());
-    let ended = run(&arguments, &report).await;
+    let ended = if arguments.merge.is_empty() {
+        run(&arguments, &report).await
+    } else {
+        faults::results::merge(&arguments.merge).and_then(|is_well| {
+            anyhow::ensure!(is_well, "not every seed is well");
+            Ok(())
+        })
+    };
     let mut report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
     if let Err(error) = ended {
         report.broken(&format!("{error:#}"));
@@ -75,18 +93,19 @@ async fn run(arguments: &Arguments, report: &Mutex<Report>) -> Result<()> {
         let (root, binaries) = (arguments.root.clone(), arguments.binaries.clone());
         stacks.push(Arc::new(Stack::open(root, state.clone(), binaries).await?));
     }
-    let run = Run { folder: &arguments.folder, only: &arguments.only, report, taken: AtomicUsize::new(0) };
-    run.known(arguments.attach)?;
+    let work = Work::of(arguments, report)?;
     // A thread for each stack: what one scenario computes does not hold up the one beside it.
     let handle = Handle::current();
     tokio::task::block_in_place(|| {
         std::thread::scope(|scope| {
             for (number, stack) in stacks.iter().enumerate() {
-                let (run, handle, mut interrupted) = (&run, &handle, interrupted.clone());
+                let (work, handle, mut interrupted) = (&work, &handle, interrupted.clone());
                 scope.spawn(move || {
                     handle.block_on(async {
                         tokio::select! {
-                            () = on_stack(run, number, stack, arguments.attach) => {}
+                            ended = work.on_stack(number, stack) => if let Err(error) = ended {
+                                report.lock().unwrap_or_else(PoisonError::into_inner).broken(&format!("{error:#}"));
+                            },
                             // Dropping the scenario kills its processes.
                             _ = interrupted.wait_for(|interrupted| *interrupted) => {}
                         }
@@ -95,20 +114,41 @@ async fn run(arguments: &Arguments, report: &Mutex<Report>) -> Result<()> {
             }
         });
     });
+    if let Work::Seeds(runs) = work {
+        let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
+        runs.finish().into_iter().for_each(|is_well| report.counted(is_well));
+    }
     anyhow::ensure!(!*interrupted.borrow(), "interrupted");
     Ok(())
 }
 
-/// All that this stack takes; the first also takes the scenarios that look at a running pipeline.
-async fn on_stack(run: &Run<'_>, number: usize, stack: &Arc<Stack>, attach: bool) {
-    let ended = async {
+/// What the stacks share among themselves.
+enum Work<'a> {
+    Scenarios { run: Run<'a>, attach: bool },
+    Seeds(Runs<'a>),
+}
+
+impl<'a> Work<'a> {
+    fn of(arguments: &'a Arguments, report: &'a Mutex<Report>) -> Result<Self> {
+        if let (Some(seeds), Some(results)) = (arguments.seeds, &arguments.seed_results) {
+            return Ok(Self::Seeds(Runs::new(seeds, &arguments.folder, results.clone())?));
+        }
+        let run =
+            Run { folder: &arguments.folder, only: &arguments.only, report, taken: AtomicUsize::new(0) };
+        run.known(arguments.attach)?;
+        Ok(Self::Scenarios { run, attach: arguments.attach })
+    }
+
+    /// All that this stack takes; the first also takes the scenarios that look at a running pipeline.
+    async fn on_stack(&self, number: usize, stack: &Arc<Stack>) -> Result<()> {
+        let (run, attach) = match self {
+            Self::Seeds(runs) => return runs.on_stack(stack).await,
+            Self::Scenarios { run, attach } => (run, *attach),
+        };
         if number == 0 {
             run.attached(stack, attach).await?;
         }
         if attach { Ok(()) } else { run.on_benches(stack).await }
-    };
-    if let Err(error) = ended.await {
-        run.report.lock().unwrap_or_else(PoisonError::into_inner).broken(&format!("{error:#}"));
     }
 }
 

@@ -40,6 +40,11 @@ impl Report {
         println!("✗ {why}");
     }
 
+    /// Counts what has been printed elsewhere.
+    pub fn counted(&mut self, passed: bool) {
+        if passed { self.passed += 1 } else { self.failed += 1 }
+    }
+
     /// "PASSED FAILED".
     pub fn counts(&self) -> String {
         format!("{} {}\n", self.passed, self.failed)

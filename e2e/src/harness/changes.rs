@@ -84,11 +84,7 @@ struct Body {
 
 /// Each change is at the receiver as often as it happened, and nothing else is.
 pub fn compare(happened: Vec<Change>, events: Vec<Event>) -> Result<()> {
-    let arrived = events.into_iter().map(|event| {
-        let body: Body = serde_json::from_str(&event.json).context("an event")?;
-        Ok(Change { op: event.op, id: event.id, duration_ms: body.duration_ms })
-    });
-    let differences = differences(happened, arrived.collect::<Result<_>>()?);
+    let differences = differences(happened, arrived(events)?);
     let differences: Vec<_> = differences
         .into_iter()
         .map(|(change, count)| match count {
@@ -97,6 +93,15 @@ pub fn compare(happened: Vec<Change>, events: Vec<Event>) -> Result<()> {
         })
         .collect();
     check::no_differences("changes that happened and events at the receiver", &differences)
+}
+
+/// The changes that the receiver tells of.
+pub fn arrived(events: Vec<Event>) -> Result<Vec<Change>> {
+    let change = |event: Event| {
+        let body: Body = serde_json::from_str(&event.json).context("an event")?;
+        Ok(Change { op: event.op, id: event.id, duration_ms: body.duration_ms })
+    };
+    events.into_iter().map(change).collect()
 }
 
 /// The changes that arrived less often (counts above zero) or more often (below) than they happened.

@@ -56,6 +56,8 @@ pub struct Plan {
     pub secret: String,
     /// How long a batch waits for the feed of contents.
     pub fence_timeout: &'static str,
+    /// How long the receiver may take to answer.
+    pub webhook_timeout: &'static str,
     /// So many events in a row may the receiver condemn.
     pub max_condemned: usize,
     /// So many events per second is the receiver sent.
@@ -81,6 +83,7 @@ impl Plan {
             webhook_url: format!("http://{receiver}/webhook"),
             secret: stack.get("WEBHOOK_SECRET")?.to_owned(),
             fence_timeout: "20ms",
+            webhook_timeout: "10s",
             max_condemned: 100,
             max_rate: "none",
             files: None,
@@ -144,6 +147,7 @@ pipelines:
         url: {webhook_url}
         secrets: [\"{secret}\"]
         allow_private_targets: true
+        timeout: {webhook_timeout}
 {files}",
             connect = self.connect_url.as_ref().map(connect).unwrap_or_default(),
             brokers = stack.get("KAFKA_BROKERS")?,
@@ -153,6 +157,7 @@ pipelines:
             redis_url = self.redis_url,
             windows = windows.join("\n"),
             webhook_url = self.webhook_url,
+            webhook_timeout = self.webhook_timeout,
             max_condemned = self.max_condemned,
             max_rate = self.max_rate,
             secret = self.secret,

@@ -16,6 +16,7 @@ pub mod load;
 pub mod metrics;
 pub mod process;
 pub mod processor;
+pub mod proxy;
 pub mod receiver;
 pub mod redis;
 pub mod redis_server;

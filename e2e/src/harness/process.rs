@@ -3,6 +3,7 @@
 //! A child dies when its [`Process`] is dropped, and is signalled only while it is ours and not yet reaped, so that a signal
 //! never reaches a stranger.
 
+use super::wait::{self, seen_if};
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -97,14 +98,41 @@ impl Process {
 
     /// SIGTERM, and waits until it has ended.
     pub async fn terminate(&mut self, within: Duration) -> Result<ExitStatus> {
-        if !self.runs() {
-            bail!("{} is not running, so it can't be asked to end", self.recipe.name);
-        }
-        let sent = Command::new("sh").arg("-c").arg(format!("kill -TERM {}", self.child.id())).status()?;
-        if !sent.success() {
-            bail!("SIGTERM did not reach {}", self.recipe.name);
-        }
+        self.ask_to_end()?;
         self.ended(within).await
+    }
+
+    /// SIGTERM.
+    pub fn ask_to_end(&mut self) -> Result<()> {
+        self.signal("TERM")
+    }
+
+    /// SIGSTOP, and waits until the kernel has stopped it.
+    pub async fn freeze(&mut self, within: Duration) -> Result<()> {
+        self.signal("STOP")?;
+        wait::until(&format!("{} is frozen", self.recipe.name), within, async || {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+            // The state follows the name, which is in parentheses and may hold anything.
+            let state = stat.rsplit(") ").next().unwrap_or_default().chars().next();
+            Ok(seen_if(state == Some('T'), || format!("its state is {state:?}")))
+        })
+        .await
+    }
+
+    /// SIGCONT.
+    pub fn thaw(&mut self) -> Result<()> {
+        self.signal("CONT")
+    }
+
+    fn signal(&mut self, name: &str) -> Result<()> {
+        if !self.runs() {
+            bail!("{} is not running, so SIG{name} can't reach it", self.recipe.name);
+        }
+        let sent = Command::new("sh").arg("-c").arg(format!("kill -{name} {}", self.child.id())).status()?;
+        if !sent.success() {
+            bail!("SIG{name} did not reach {}", self.recipe.name);
+        }
+        Ok(())
     }
 
     /// Waits for its end.

@@ -44,6 +44,15 @@ impl Redis {
         command(words).query_async(&mut connection).await.with_context(|| words.join(" "))
     }
 
+    /// The whole numbers of a hash, by name; none where there is no such hash.
+    pub async fn numbers_by_name(&self, key: &str) -> Result<BTreeMap<String, i64>> {
+        let mut connection = self.connect().await?;
+        command(&["HGETALL", key])
+            .query_async(&mut connection)
+            .await
+            .with_context(|| format!("HGETALL {key}"))
+    }
+
     /// The whole leaderboard at `key`.
     pub async fn board(&self, key: &str) -> Result<Board> {
         let mut connection = self.connect().await?;

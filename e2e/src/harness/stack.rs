@@ -61,6 +61,11 @@ impl Stack {
         self.env.get(name).map(String::as_str).with_context(|| format!("stack/stack env names no {name}"))
     }
 
+    /// `host:port` of one of the URLs of `stack/stack env`.
+    pub fn address(&self, name: &str) -> Result<String> {
+        host_of(self.get(name)?)
+    }
+
     /// The repository.
     pub fn root(&self) -> &Path {
         &self.root
@@ -100,4 +105,11 @@ impl Stack {
         }
         bail!("no free port behind {admin}")
     }
+}
+
+/// `host:port` of a URL, or of what is that already.
+pub fn host_of(url: &str) -> Result<String> {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    host.split('/').next().map(str::to_owned).context("an address without a host")
 }

@@ -12,6 +12,7 @@ mod flushed;
 mod generated;
 mod graceful_stop;
 mod kafka_refuses;
+mod kill_at_points;
 mod kills;
 mod limited;
 mod logs;
@@ -23,6 +24,8 @@ mod places_killed;
 mod poison;
 mod receiver_killed;
 mod redis_moved;
+mod rolling_restart;
+mod seeded_faults;
 mod two_instances;
 mod values;
 mod verify;
@@ -91,6 +94,10 @@ const ON_BENCHES: &[Scenario<Bench>] = scenarios![
     "kill-connect" => everything_killed::connect,
     "kill-shared-places" => places_killed::run,
     "kill-at-random" => everything_killed::at_random,
+    "rolling-restart" => rolling_restart::run,
+    "kill-at-points-1" => kill_at_points::one,
+    "kill-at-points-3" => kill_at_points::three,
+    "seeded-faults" => seeded_faults::run,
     "connector-failed" => connector_failed::run,
     "poison" => poison::run,
     "dead-letters" => dead_letters::run,
@@ -109,14 +116,14 @@ const ON_BENCHES: &[Scenario<Bench>] = scenarios![
     "redis-moved" => redis_moved::run,
 ];
 
-/// A scenario that takes longer hangs; unless it was told to be a long one.
+/// A scenario that takes longer hangs; unless it is one by name, or was told to be a long one.
 const LONGEST: Duration = Duration::from_secs(300);
 /// What makes scenarios long, and what they may then take.
 const LONG: &str = "DELTAFAN_E2E_KILLS";
 const LONGEST_LONG: Duration = Duration::from_secs(3600);
 
 /// They run only where they are asked for by name: they take minutes, or try what is off by default.
-const BY_NAME: &[&str] = &["kill-shared-places"];
+const BY_NAME: &[&str] = &["kill-shared-places", "kill-at-points-1", "kill-at-points-3"];
 
 /// What is to be run, and where.
 pub struct Run<'a> {
@@ -197,7 +204,8 @@ impl Run<'_> {
 
     async fn one<Place>(&self, scenario: &Scenario<Place>, place: &Place) {
         let began = Instant::now();
-        let longest = if std::env::var_os(LONG).is_some() { LONGEST_LONG } else { LONGEST };
+        let is_long = std::env::var_os(LONG).is_some() || BY_NAME.contains(&scenario.name);
+        let longest = if is_long { LONGEST_LONG } else { LONGEST };
         let ended = match tokio::time::timeout(longest, (scenario.run)(place)).await {
             Ok(ended) => ended,
             Err(_) => Err(anyhow::anyhow!("it has not ended after {} s", longest.as_secs())),

@@ -2,7 +2,7 @@
 
 use super::Scene;
 use crate::harness::wait::{self, seen_if};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use std::fmt;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -81,16 +81,13 @@ impl Victim {
     /// Where it listens.
     fn address(self, scene: &Scene<'_>) -> Result<String> {
         let stack = &scene.bench.stack;
-        let url = match self {
-            Self::Processor | Self::Receiver => return Ok(scene.receiver.address.clone()),
-            Self::Redis => stack.get("REDIS_URL")?,
-            Self::Postgres => stack.get("POSTGRES_URL")?,
-            Self::Kafka => stack.get("KAFKA_BROKERS")?,
-            Self::Connect => stack.get("CONNECT_URL")?,
-        };
-        let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-        let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-        host.split('/').next().map(str::to_owned).context("an address without a host")
+        match self {
+            Self::Processor | Self::Receiver => Ok(scene.receiver.address.clone()),
+            Self::Redis => stack.address("REDIS_URL"),
+            Self::Postgres => stack.address("POSTGRES_URL"),
+            Self::Kafka => stack.address("KAFKA_BROKERS"),
+            Self::Connect => stack.address("CONNECT_URL"),
+        }
     }
 }
 

@@ -1,0 +1,157 @@
+//! What happens to the servers: killed, frozen, restarted, emptied, and set back by hand.
+
+use super::plan::{How, Part, Sink};
+use super::strike::Struck;
+use super::world::World;
+use crate::harness::bench::COMPLETE;
+use crate::harness::wait::{self, Look, seen_if};
+use anyhow::{Result, ensure};
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+const STOP: Duration = Duration::from_secs(30);
+
+impl Part {
+    /// As the stack calls it; none for the one that a run starts by itself.
+    fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Receiver => None,
+            Self::Redis => Some("redis"),
+            Self::Postgres => Some("postgres"),
+            Self::Kafka => Some("kafka"),
+            Self::Connect => Some("kafka-connect"),
+        }
+    }
+
+    /// What its address is called in the stack's environment.
+    fn url(self) -> &'static str {
+        match self {
+            Self::Redis => "REDIS_URL",
+            Self::Receiver | Self::Connect => "CONNECT_URL",
+            Self::Postgres => "POSTGRES_URL",
+            Self::Kafka => "KAFKA_BROKERS",
+        }
+    }
+}
+
+/// Takes a server away.
+pub(super) async fn strike(world: &mut World<'_>, part: Part, how: How) -> Result<()> {
+    let verb = match how {
+        How::Killed => "kill",
+        How::Frozen => "freeze",
+        How::Restarted => "stop",
+        How::Full => return fill(world).await,
+    };
+    let Some(name) = part.name() else {
+        let receiver = &mut world.receiver.process;
+        return match how {
+            How::Killed => receiver.kill(),
+            How::Frozen => receiver.freeze(STOP).await,
+            How::Restarted | How::Full => receiver.terminate(STOP).await.map(drop),
+        };
+    };
+    if part == Part::Kafka {
+        committed(world).await?;
+    }
+    world.bench.stack.run(&[verb, name]).await?;
+    if how == How::Frozen {
+        return Ok(());
+    }
+    let address = world.bench.stack.address(part.url())?;
+    wait::until(&format!("{name} is gone"), STOP, async || {
+        let listens = TcpStream::connect(&address).await.is_ok();
+        Ok(seen_if(!listens, || format!("somebody listens on {address}")))
+    })
+    .await
+}
+
+/// Lets Redis run out of memory: it refuses what writes, and answers what reads. Waits until somebody was refused.
+async fn fill(world: &World<'_>) -> Result<()> {
+    let refused = async || -> Result<f64> {
+        let mut refused = 0.0;
+        for instance in &world.instances {
+            refused += instance.errors(&world.plan.pipeline, Sink::Redis).await?;
+        }
+        Ok(refused)
+    };
+    let before = refused().await?;
+    world.bench.redis.run(&["CONFIG", "SET", "maxmemory", "1"]).await?;
+    wait::until("Redis refuses writes", COMPLETE, async || {
+        let now = refused().await?;
+        Ok(seen_if(now > before, || format!("{now} errors")))
+    })
+    .await
+}
+
+/// Waits until every lane has committed something of every partition: one that never has begins at the first record, and a
+/// broker that is killed may bring some back that were deleted.
+async fn committed(world: &World<'_>) -> Result<()> {
+    let partitions = world.bench.kafka.ends(&world.plan.topic).await?.len();
+    for sink in Sink::ALL {
+        wait::until("the lane has committed", COMPLETE, async || {
+            let committed = world.committed(sink).await?;
+            Ok(seen_if(committed.len() == partitions, || format!("{committed:?}")))
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// Brings a server back, and what it took along when it went.
+pub(super) async fn end(world: &mut World<'_>, part: Part, how: How) -> Result<String> {
+    let before = world.changes.count().await.ok();
+    // What takes its time to come back must not find more than it was to find.
+    world.pause(true).await?;
+    match (part.name(), how) {
+        (None, How::Frozen) => world.receiver.process.thaw()?,
+        (None, _) => world.receiver.process.start_again()?,
+        (Some(_), How::Full) => world.bench.redis.run(&["CONFIG", "SET", "maxmemory", "0"]).await?,
+        (Some(name), How::Frozen) => drop(world.bench.stack.run(&["thaw", name]).await?),
+        (Some(name), _) => drop(world.bench.stack.run(&["start", name]).await?),
+    }
+    if matches!(part, Part::Postgres | Part::Kafka | Part::Connect) {
+        // A task that failed meanwhile is restarted.
+        world.bench.stack.run(&["connector"]).await?;
+    }
+    if part == Part::Receiver {
+        world.receiver.answers().await?;
+    }
+    world.pause(false).await?;
+    let waiting = match before {
+        Some(before) => format!("{before} changes by then"),
+        None => "Postgres was away".to_owned(),
+    };
+    Ok(format!("{part:?} {how:?}, {waiting}"))
+}
+
+/// Empties Redis.
+pub(super) async fn flush(world: &mut World<'_>) -> Result<String> {
+    let before: i64 = world.bench.redis.board(world.plan.key()?).await?.values().sum();
+    ensure!(before > 0, "there was nothing in Redis to lose");
+    world.bench.redis.run(&["FLUSHALL"]).await?;
+    wait::until("a window is there again", COMPLETE, async || {
+        let positions = world.positions().await?;
+        Ok(seen_if(!positions.is_empty(), || "none".to_owned()))
+    })
+    .await?;
+    Ok(format!("{} s of the leaderboard gone", before / 1000))
+}
+
+/// Stops all instances, and sets the group of a lane to the first record, as Kafka's own tools do.
+pub(super) async fn reset_offsets(world: &mut World<'_>, sink: Sink) -> Result<Struck> {
+    for instance in &mut world.instances {
+        ensure!(instance.processor.process.terminate(STOP).await?.success(), "it did not end in order");
+    }
+    let before = world.receiver.remote.stats().await?.duplicates;
+    let (group, topic) = (world.plan.group(sink.name()), &world.plan.topic);
+    let was: i64 = world.committed(sink).await?.values().sum();
+    // The broker may still count one as a member that was killed.
+    let is: i64 = wait::until("the group lets itself be set", COMPLETE, async || {
+        world.bench.kafka.set_group(&group, topic).await?;
+        Ok(Look::Seen(world.committed(sink).await?.values().sum()))
+    })
+    .await?;
+    ensure!(is < was, "the offsets were not set back: {was} and {is}");
+    let why = format!("set back by {} offsets", was - is);
+    Ok(Struck::Repeats { gone: (0..world.instances.len()).collect(), sink, before, why })
+}

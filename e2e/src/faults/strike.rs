@@ -1,0 +1,226 @@
+//! Faults as they are done, each with the evidence that it struck while records flowed.
+
+use super::moments;
+use super::plan::{Fault, How, Part, Sink, Step};
+use super::servers;
+use super::world::World;
+use crate::harness::bench::COMPLETE;
+use crate::harness::check;
+use crate::harness::kafka::Offsets;
+use crate::harness::proxy::{Counts, Held, Kind, Manner, Proxy};
+use crate::harness::wait::{self, Look, seen_if};
+use anyhow::{Context, Result, ensure};
+use std::time::Duration;
+
+/// How long a write may take to come by: as long as a group takes to notice a death, and a restart.
+pub const WRITE: Duration = Duration::from_secs(45);
+const STOP: Duration = Duration::from_secs(30);
+
+/// A fault that has struck and may still last.
+pub enum Struck {
+    /// It is over.
+    Over(String),
+    /// An instance is gone until it is started again.
+    Gone { instance: usize, why: String },
+    /// An instance is frozen, and a write that it had sent has not arrived.
+    Zombie { instance: usize, sink: Sink, late: Held, members: usize },
+    /// Instances to be started again, after which a sink's receiver refuses repeats.
+    Repeats { gone: Vec<usize>, sink: Sink, before: i64, why: String },
+    /// The network is not what it was; what each proxy had done before.
+    Network { sink: Sink, manner: Manner, before: Vec<Counts> },
+    /// A server is not there.
+    Server { part: Part, how: How },
+}
+
+/// Waits until records flow, and strikes.
+pub async fn strike(world: &mut World<'_>, step: &Step) -> Result<Struck> {
+    world.flows(step.after).await.with_context(|| format!("before {}", step.fault))?;
+    match step.fault {
+        Fault::Instance(instance, How::Frozen) => freeze(world, instance).await,
+        Fault::Instance(instance, how) => {
+            let process = &mut world.instance(instance)?.processor.process;
+            match how {
+                How::Killed => process.kill()?,
+                _ => ensure!(process.terminate(STOP).await?.success(), "it did not end in order"),
+            }
+            Ok(Struck::Gone { instance, why: "gone".to_owned() })
+        }
+        Fault::KilledAt(moment, sink, instance) => moments::kill_at(world, moment, sink, instance).await,
+        Fault::Network(sink, manner) => network(world, sink, manner).await,
+        Fault::AnswersLost(sink, instance, times) => lose_answers(world, sink, instance, times).await,
+        Fault::RequestsLost(sink, instance, times) => lose_requests(world, sink, instance, times).await,
+        Fault::Server(part, how) => {
+            servers::strike(world, part, how).await?;
+            Ok(Struck::Server { part, how })
+        }
+        Fault::Flushed => servers::flush(world).await.map(Struck::Over),
+        Fault::OffsetsReset(sink) => servers::reset_offsets(world, sink).await,
+    }
+}
+
+/// Ends a fault; what was seen of it.
+pub async fn end(world: &mut World<'_>, struck: Struck) -> Result<String> {
+    match struck {
+        Struck::Over(evidence) => Ok(evidence),
+        Struck::Gone { instance, why } => {
+            world.instance(instance)?.processor.process.start_again()?;
+            Ok(why)
+        }
+        Struck::Zombie { instance, sink, late, members } => thaw(world, instance, sink, late, members).await,
+        Struck::Repeats { gone, sink, before, why } => {
+            for instance in gone {
+                world.instance(instance)?.processor.process.start_again()?;
+            }
+            if sink == Sink::Redis {
+                return Ok(why);
+            }
+            let repeats = wait::until("what was written before comes again", COMPLETE, async || {
+                let now = world.receiver.remote.stats().await?.duplicates - before;
+                Ok(if now > 0 { Look::Seen(now) } else { Look::NotYet("no repeat".to_owned()) })
+            });
+            Ok(format!("{why}; at once {} repeats", repeats.await?))
+        }
+        Struck::Network { sink, manner, before } => {
+            for proxy in world.proxies(sink) {
+                proxy.set(Manner::Pass);
+            }
+            hit(world, sink, manner, &before).await
+        }
+        Struck::Server { part, how } => servers::end(world, part, how).await,
+    }
+}
+
+async fn network(world: &mut World<'_>, sink: Sink, manner: Manner) -> Result<Struck> {
+    let before: Vec<_> = world.proxies(sink).map(Proxy::counts).collect();
+    for proxy in world.proxies(sink) {
+        proxy.set(manner);
+    }
+    hit(world, sink, manner, &before).await?;
+    Ok(Struck::Network { sink, manner, before })
+}
+
+/// Waits until the network has done its worst to something; to how much.
+async fn hit(world: &World<'_>, sink: Sink, manner: Manner, before: &[Counts]) -> Result<String> {
+    let done = |counts: Counts| match manner {
+        Manner::Pass => counts.passed,
+        Manner::Slow(_) | Manner::Throttle(_) => counts.slowed,
+        Manner::Cut => counts.cut,
+        Manner::HalfClose => counts.half_closed.min(counts.answers_lost),
+        Manner::Frozen => counts.frozen,
+    };
+    let what = format!("{} feels that it is {manner:?}", sink.name());
+    let hits = wait::until(&what, WRITE, async || {
+        let now: u64 = world.proxies(sink).map(|proxy| done(proxy.counts())).sum();
+        let hits = now - before.iter().copied().map(done).sum::<u64>();
+        Ok(if hits > 0 { Look::Seen(hits) } else { Look::NotYet("nothing was hit".to_owned()) })
+    });
+    Ok(format!("hit {} times", hits.await?))
+}
+
+async fn lose_requests(world: &mut World<'_>, sink: Sink, instance: usize, times: u32) -> Result<Struck> {
+    let pipeline = world.plan.pipeline.clone();
+    for _ in 0..times {
+        let instance = world.instance(instance)?;
+        let errors = instance.errors(&pipeline, sink).await?;
+        instance.proxy(sink).hold(Kind::Write).struck(WRITE).await?.cut()?;
+        sees_error(world, sink, errors).await?;
+    }
+    Ok(Struck::Over(format!("{times} lost, {times} errors seen")))
+}
+
+/// The sink has done what it was asked and says so, and the client sees a connection that broke.
+async fn lose_answers(world: &mut World<'_>, sink: Sink, instance: usize, times: u32) -> Result<Struck> {
+    let (pipeline, single) = (world.plan.pipeline.clone(), world.instances.len() == 1);
+    let mut effects = 0;
+    for _ in 0..times {
+        let proxy = world.instance(instance)?.proxy(sink);
+        let lost = proxy.counts().answers_lost;
+        let request = proxy.hold(Kind::Write).struck(WRITE).await?;
+        let before = world.taken(sink).await?;
+        let answer = request.hold_answer()?.struck(WRITE).await?;
+        effects += i64::from(world.taken(sink).await? > before);
+        let errors = world.instance(instance)?.errors(&pipeline, sink).await?;
+        answer.cut()?;
+        sees_error(world, sink, errors).await?;
+        let proxy = world.instance(instance)?.proxy(sink);
+        check::at_least("answers lost", proxy.counts().answers_lost, lost + 1)?;
+    }
+    // Nobody else writes to it: it was this one whose answer nobody saw. What is only tried again has none.
+    ensure!(!single || effects > 0, "no write whose answer was lost had an effect");
+    Ok(Struck::Over(format!("{times} lost, {effects} had an effect, {times} errors seen")))
+}
+
+/// Waits until some instance tells of more failed writes than `before`.
+async fn sees_error(world: &World<'_>, sink: Sink, before: f64) -> Result<()> {
+    wait::until("the client sees an error", WRITE, async || {
+        let mut most: f64 = 0.0;
+        for instance in &world.instances {
+            // One that is just gone has nothing to tell.
+            most = most.max(instance.errors(&world.plan.pipeline, sink).await.unwrap_or_default());
+        }
+        Ok(seen_if(most > before, || format!("{most} errors")))
+    })
+    .await
+}
+
+/// Freezes an instance for longer than the group waits for it, with a write on its way that has not arrived.
+async fn freeze(world: &mut World<'_>, number: usize) -> Result<Struck> {
+    let sink = if number.is_multiple_of(2) { Sink::Redis } else { Sink::Webhook };
+    let (members, _) = world.members(sink).await?;
+    let instance = world.instance(number)?;
+    let late = instance.proxy(sink).hold(Kind::Write).struck(WRITE).await?;
+    instance.processor.process.freeze(STOP).await?;
+    wait::until("the group gives up on the frozen one", COMPLETE, async || {
+        let (now, state) = world.members(sink).await?;
+        Ok(seen_if(now < members, || format!("{now} members, {state}")))
+    })
+    .await?;
+    if world.instances.len() > 1 {
+        others_own_all(world, sink, number).await?;
+    }
+    Ok(Struck::Zombie { instance: number, sink, late, members })
+}
+
+/// Waits until the others have caught up in all partitions.
+async fn others_own_all(world: &World<'_>, sink: Sink, frozen: usize) -> Result<()> {
+    let then = world.bench.kafka.ends(&world.plan.topic).await?;
+    wait::until(&format!("others take over what instance {frozen} had"), COMPLETE, async || {
+        let committed = world.committed(sink).await?;
+        let passed = then.iter().all(|(partition, end)| committed.get(partition) >= Some(end));
+        Ok(seen_if(passed, || format!("{committed:?} of {then:?}")))
+    })
+    .await
+}
+
+/// Lets the write of the zombie arrive and the zombie itself live again: nothing goes back.
+async fn thaw(
+    world: &mut World<'_>,
+    number: usize,
+    sink: Sink,
+    late: Held,
+    members: usize,
+) -> Result<String> {
+    let positions = world.positions().await?;
+    let committed = world.committed(sink).await?;
+    late.release()?;
+    world.instance(number)?.processor.process.thaw()?;
+    wait::until("the frozen one is a member again", COMPLETE, async || {
+        let (now, state) = world.members(sink).await?;
+        Ok(seen_if(now >= members && state == "Stable", || format!("{now} members, {state}")))
+    })
+    .await?;
+    never_back("position of the window", &numbered(&positions), &numbered(&world.positions().await?))?;
+    never_back("offset committed", &committed, &world.committed(sink).await?)?;
+    Ok(format!("given up by the group, thawed; a late write to {}, no position went back", sink.name()))
+}
+
+fn numbered(positions: &[i64]) -> Offsets {
+    (0..).zip(positions.iter().copied()).collect()
+}
+
+fn never_back(what: &str, before: &Offsets, after: &Offsets) -> Result<()> {
+    for (partition, before) in before {
+        check::at_least(format!("{what} in {partition}"), after.get(partition), Some(before))?;
+    }
+    Ok(())
+}
