@@ -167,6 +167,22 @@ finds "a second pin of Kafka" connect/Dockerfile "s/^WORKDIR \\/connect/ENV KAFK
 finds "a topic that is stated twice" docker-compose.yml 's/^    command: \[kafka\]/&\n    labels: {topics: deltafan.control}/' 'deltafan.control is stated a second time'
 finds "topics that the image lacks" .dockerignore 's/^!stack\/topics//' 'does not see stack/topics'
 
+# What a build sees is a workspace to Cargo: no member, and no target that a manifest names, is missing.
+context=$work/context
+mkdir -p "$context"
+(cd "$ROOT" && sed -n 's/^!//p' .dockerignore | xargs cp -r --parents -t "$context")
+(cd "$context" && grep -vE '^[#!*]|\*' "$ROOT/.dockerignore" | xargs rm -r --)
+for member in e2e bench fuzz; do mkdir "$context/$member/src" && touch "$context/$member/src/main.rs"; done
+targets() { awk '/^\[/ { inside = /^\[\[/ } inside && $1 == "name" { gsub(/"/, ""); print $3 }' "$context"/*/Cargo.toml | sort -u; }
+seen() { cargo metadata --offline --locked --no-deps --format-version 1 --manifest-path "$context/Cargo.toml" | jq -r '.packages[].targets[].name' | sort -u; }
+# Of a target that is missing `cargo metadata` says nothing, and `cargo build` would build everything.
+if ! missing=$(comm -23 <(targets) <(seen)) || [[ -n $missing || -z $(targets) ]]; then
+    echo "FAIL: of what the manifests name a build does not see: ${missing:-anything}"
+    exit 1
+fi
+passed=$((passed + 1))
+echo "ok: what a build sees is a workspace to Cargo"
+
 # What the containers' accounts can't read is told before minutes go into images. A stand-in answers for Docker.
 mkdir -p "$work/bin" "$work/private"
 # shellcheck disable=SC2016 # no expansion is meant
