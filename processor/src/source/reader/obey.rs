@@ -11,13 +11,18 @@ use std::time::{Duration, Instant};
 /// How long a pause waits for the write in flight. Nothing depends on it: what was written and not committed is found out
 /// from the sink, or delivered again without effect.
 const PAUSE_PATIENCE: Duration = Duration::from_millis(500);
+/// How long reading the orders may take before it is told as trouble: a healthy broker gives them in less than a second.
+const ORDERS_PATIENCE: Duration = Duration::from_secs(3);
 
 impl Reader {
     /// Waits until all orders have been read: a lane that was paused must not run for a moment after a restart.
     pub(super) fn await_orders(&mut self) -> Result<(), SourceError> {
+        let began = Instant::now();
         while !self.handoff.is_stopping() {
             let Some(why) = self.reading.orders.missing() else { break };
-            self.waits(why);
+            if began.elapsed() >= ORDERS_PATIENCE {
+                self.waits(why);
+            }
             self.serve_group()?;
             thread::park_timeout(ASK_AGAIN);
         }
