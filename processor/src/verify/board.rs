@@ -3,6 +3,7 @@
 //! The window stands at a position of the log, the table at a snapshot, and neither waits for the other. The records
 //! say what lies between: what the snapshot sees and the window does not have yet, and the other way round.
 
+use super::beginning::Late;
 use super::finding::{Kind, Tally};
 use crate::decode::row::EngagementRow;
 use crate::decode::timestamp::Timestamp;
@@ -28,6 +29,8 @@ pub(super) struct Between {
     /// Records that became dead letters of the window's lane.
     set_aside: BTreeSet<(Partition, Offset)>,
     sums: Sums,
+    /// Those of the log's transactions that have lower ids than its beginning.
+    pub late: Late,
     /// How many of these the snapshot sees.
     pub aside: u64,
 }
@@ -35,7 +38,15 @@ pub(super) struct Between {
 impl Between {
     pub(super) fn new(reading: &Reading, by: By, positions: Positions) -> Self {
         let seconds = (reading.clock_s.saturating_sub(reading.length_s), reading.clock_s);
-        Self { seconds, by, positions, set_aside: BTreeSet::new(), sums: Sums::new(), aside: 0 }
+        Self {
+            seconds,
+            by,
+            positions,
+            set_aside: BTreeSet::new(),
+            sums: Sums::new(),
+            late: Late::default(),
+            aside: 0,
+        }
     }
 
     /// Names the records that the window does not have though it has passed them.
@@ -50,6 +61,7 @@ impl Between {
 
     /// Takes in a record; `is_seen` says whether the snapshot sees it.
     pub(super) fn take(&mut self, place: (Partition, Offset), change: &Transformed<'_>, is_seen: bool) {
+        self.late.take(change.source.tx_id);
         let has_passed = self.positions.get(&place.0).is_some_and(|position| place.1 < *position);
         let is_aside = self.set_aside.contains(&place);
         self.aside += u64::from(is_seen && is_aside);

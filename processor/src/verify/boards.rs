@@ -118,7 +118,8 @@ impl Verification<'_> {
     ) -> Result<Compared, VerifyError> {
         self.progress.step(format!("comparing {}", board.what));
         let by = board.window.members();
-        let sums = table.sums(by, board.between.seconds(), gathered.beginning.tx_id).await?;
+        let known = (gathered.beginning.tx_id, board.between.late.tx_ids());
+        let sums = table.sums(by, board.between.seconds(), known).await?;
         let mut tally = Tally::new(self.options.limit);
         board::compare(&board.reading, by, &board.between.expected(&sums), &mut tally);
         if by == By::ContentType {

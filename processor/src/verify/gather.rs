@@ -1,9 +1,10 @@
 //! The range of the table and of the log, brought together; and whether the one came to the other.
 
+use super::beginning::{Beginning, Late, lowest};
 use super::boards::Board;
 use super::event::{logged, sees};
 use super::finding::Tally;
-use super::history::{Beginning, Lists, Logged};
+use super::history::{Lists, Logged};
 use super::log::Log;
 use super::pipeline::{SLACK_US, Verification, blocking};
 use super::table::{Range, Stand, Table};
@@ -60,6 +61,7 @@ impl Verification<'_> {
         }
         let beginning =
             Beginning { committed_us: self.covered_from(&beginning, &lows, &from), ..beginning.0 };
+        boards.iter_mut().for_each(|board| board.between.late = Late::of(beginning));
         let reading =
             Changes { range: self.range, snapshot: stand.snapshot.clone(), progress: self.progress.clone() };
         let (of, starts, stops, mut windows) =
@@ -152,12 +154,6 @@ fn beginning(log: &Log, lows: &Positions, ends: &Positions) -> Result<(Beginning
     })?;
     let is_cut = lows.values().any(|low| *low > 0);
     Ok((Beginning { tx_id: lowest(&tx_ids), is_cut, committed_us: i64::MIN }, firsts))
-}
-
-/// The lowest of some ids, which go round.
-fn lowest(tx_ids: &[u32]) -> Option<u32> {
-    const HALF: u32 = 1 << 31;
-    tx_ids.iter().copied().reduce(|one, other| if one.wrapping_sub(other) < HALF { other } else { one })
 }
 
 /// How the log's changes are read.

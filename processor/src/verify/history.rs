@@ -3,6 +3,7 @@
 //! The table says what a row is, the log says how it came to be so, and a receiver must hold each change once. All three
 //! are lists sorted by row; what belongs to one row is looked at together, so the comparison needs no index.
 
+use super::beginning::Beginning;
 use super::contents::Enriched;
 use super::finding::{Kind, Tally};
 use super::print::Print;
@@ -56,31 +57,6 @@ pub(super) struct Kept {
     pub enriched: Enriched,
     /// Whether what was computed follows from what stands beside it.
     pub is_computed: bool,
-}
-
-/// What is known of the log's beginning.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Beginning {
-    /// The lowest transaction among the log's first records; none where it has no record.
-    pub tx_id: Option<u32>,
-    /// Whether Kafka has deleted older records.
-    pub is_cut: bool,
-    /// Every change that committed from here on is in the log, in microseconds since 1970.
-    pub committed_us: i64,
-}
-
-impl Beginning {
-    /// Whether a row that the log does not know may simply be older.
-    fn is_after(&self, tx_id: u32) -> bool {
-        // Transactions below 3 are Postgres' own: a row that has one was rewritten or frozen long ago.
-        const FIRST_OF_USERS: u32 = 3;
-        const HALF: u32 = 1 << 31;
-        match self.tx_id {
-            // Ids go round: what lies less than half a round below is older.
-            Some(first) => tx_id < FIRST_OF_USERS || tx_id.wrapping_sub(first) >= HALF,
-            None => self.is_cut,
-        }
-    }
 }
 
 /// How a receiver's lane limits what must be there.

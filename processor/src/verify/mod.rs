@@ -6,6 +6,7 @@
 //! and the snapshot into account ([`board`]); events are compared row by row ([`history`], [`event`], [`contents`]) once
 //! their lane has passed the mark. All that decides is pure; it writes nothing but the mark, and knows no lane.
 
+mod beginning;
 mod board;
 mod boards;
 mod contents;

@@ -10,7 +10,7 @@ use crate::postgres::explain;
 use crate::sink::redis_window::By;
 use std::error::Error;
 use std::time::Duration;
-use tokio_postgres::types::{FromSql, Type};
+use tokio_postgres::types::{FromSql, ToSql, Type};
 use tokio_postgres::{Client, Config, NoTls, Row};
 use uuid::Uuid;
 use webhook_protocol::format_instant;
@@ -132,12 +132,12 @@ impl Table {
     }
 
     /// The sums of a leaderboard over whole seconds, both included; without rows of a transaction before `first`, which
-    /// the log never had.
+    /// the log never had, but with those of `late` ones.
     pub(super) async fn sums(
         &self,
         by: By,
         (from, to): (i64, i64),
-        first: Option<u32>,
+        (first, late): (Option<u32>, Vec<i64>),
     ) -> Result<Sums, VerifyError> {
         let member = match by {
             By::Content | By::ContentType => "content_id::text",
@@ -146,7 +146,8 @@ impl Table {
         // Ids of transactions go round: what lies less than half a round below is older.
         let known = first.map(|first| {
             format!(
-                "AND xmin::text::bigint > 2 AND ((xmin::text::bigint - {first}) & 4294967295) < 2147483648"
+                "AND (xmin::text::bigint = ANY($3) OR \
+                 xmin::text::bigint > 2 AND ((xmin::text::bigint - {first}) & 4294967295) < 2147483648)"
             )
         });
         let sql = format!(
@@ -155,7 +156,11 @@ impl Table {
              AND duration_ms > 0 AND {member} IS NOT NULL {} GROUP BY 1",
             known.unwrap_or_default()
         );
-        let rows = self.client.query(&sql, &[&from, &to]).await.map_err(failed)?;
+        let mut given: Vec<&(dyn ToSql + Sync)> = vec![&from, &to];
+        if first.is_some() {
+            given.push(&late);
+        }
+        let rows = self.client.query(&sql, &given).await.map_err(failed)?;
         rows.iter()
             .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
             .collect::<Result<_, _>>()

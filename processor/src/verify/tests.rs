@@ -1,8 +1,9 @@
 //! The comparison of lists against a naive model: what was done to a receiver, and nothing else, is what is found.
 
+use super::beginning::Beginning;
 use super::contents::Enriched;
 use super::finding::{Kind, Tally};
-use super::history::{Beginning, Kept, Lane, Lists, Logged, TableRow};
+use super::history::{Kept, Lane, Lists, Logged, TableRow};
 use super::print::{Print, Values};
 use crate::decode::Op;
 use crate::position::Positions;
