@@ -14,6 +14,8 @@ use std::time::Duration;
 
 /// Rows that come in at once so that a lane is far behind: more than one write of a sink takes.
 const FAR: u32 = 6000;
+/// How long the broker may stay frozen.
+const FROZEN: Duration = Duration::from_secs(20);
 /// Rows that come in at once so that there is one for each partition.
 const FEW: u32 = 40;
 /// What must still wait when it is killed.
@@ -259,7 +261,7 @@ impl At {
         let mut next = world.instance(self.instance)?.proxy(self.sink).hold(Kind::Write);
         world.bench.db.run(&load::statements(Does::Insert, FEW)).await?;
         let request = next.struck(WRITE).await?;
-        let before = self.read(world).await?;
+        let (before, delivered) = (self.read(world).await?, self.delivered(world).await?);
         let poison = Record {
             key: Some(b"{\"id\":0}".to_vec()),
             value: Some(b"poison".to_vec()),
@@ -275,10 +277,9 @@ impl At {
         })
         .await?;
         world.bench.stack.run(&["freeze", "kafka"]).await?;
-        let delivered = self.delivered(world).await?;
         // The client may have given it up meanwhile: then it comes again.
         let _ = request.release();
-        let known = wait::until("the write before it is known", COMPLETE, async || {
+        let known = wait::until("the write before it is known", FROZEN, async || {
             let now = self.delivered(world).await?;
             Ok(seen_if(now > delivered, || format!("{now} delivered")))
         });

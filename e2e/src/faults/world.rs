@@ -16,7 +16,7 @@ use anyhow::{Context, Result, ensure};
 use std::time::Duration;
 
 /// How long a request may take until the processor gives it up: shorter than by default, so that a run is short.
-const WEBHOOK_TIMEOUT: &str = "1500ms";
+const WEBHOOK_TIMEOUT: &str = "3s";
 const STOP: Duration = Duration::from_secs(60);
 /// The lanes have four partitions: with three instances of one worker each has one or two.
 const WORKERS: usize = 1;
