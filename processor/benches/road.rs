@@ -1,5 +1,10 @@
 //! The stations of a record's road, each by itself: `cargo bench -p deltafan`. Times are per 1,000 records.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "the fixtures are as they are")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "the fixtures are as they are"
+)]
 #![allow(missing_docs, reason = "divan makes public items")]
 
 use deltafan::decode::{Change, Decoded, decode};
@@ -25,7 +30,10 @@ fn inserts(recorded: &str) -> Vec<String> {
     let insert = |number: i64| {
         value
             .replace("\"id\":1,", &format!("\"id\":{number},"))
-            .replace("2059c50b-d9e9-4cfe-b0a6-3cd11a1b8e0e", &format!("2059c50b-d9e9-4cfe-b0a6-{:012x}", number % 300))
+            .replace(
+                "2059c50b-d9e9-4cfe-b0a6-3cd11a1b8e0e",
+                &format!("2059c50b-d9e9-4cfe-b0a6-{:012x}", number % 300),
+            )
             .replace("03:00:00", &format!("03:00:{:02}", number / 250))
     };
     (1..=RECORDS).map(insert).collect()
@@ -55,13 +63,15 @@ fn content() -> Content {
 #[divan::bench(name = "decode")]
 fn bare(bencher: Bencher<'_, '_>) {
     let values = inserts(RECORDED);
-    bencher.bench(|| values.iter().for_each(|value| drop(black_box(decode(Some(value.as_bytes())).unwrap()))));
+    bencher
+        .bench(|| values.iter().for_each(|value| drop(black_box(decode(Some(value.as_bytes())).unwrap()))));
 }
 
 #[divan::bench(name = "decode_with_schema")]
 fn with_schema(bencher: Bencher<'_, '_>) {
     let values = inserts(RECORDED_WITH_SCHEMA);
-    bencher.bench(|| values.iter().for_each(|value| drop(black_box(decode(Some(value.as_bytes())).unwrap()))));
+    bencher
+        .bench(|| values.iter().for_each(|value| drop(black_box(decode(Some(value.as_bytes())).unwrap()))));
 }
 
 #[divan::bench(name = "transform")]

@@ -1,6 +1,7 @@
 //! The processor as a whole: the only place that knows every part. Starts the lanes of the configuration, and stops them
 //! in order.
 
+mod incomplete;
 mod settings;
 
 pub(crate) use self::settings::redis_settings;
@@ -17,6 +18,7 @@ use crate::enrich::{Enricher, feed};
 use crate::health::{Health, State, WorkerHealth};
 use crate::lane::{self, Plan, Worker};
 use crate::metrics::{self, LaneMetrics};
+use crate::past::TopicAndTable;
 use crate::position::FirstStart;
 use crate::sink::file::Files;
 use crate::sink::redis_window::{self, RedisWindow, Ticker};
@@ -259,7 +261,12 @@ impl Process {
                 if let Some(cache) = &contents.cache {
                     settings.contents = Arc::clone(cache) as _;
                 }
+                let database = self.config.postgres.url.expose().parse().context("`postgres.url`")?;
+                let past = TopicAndTable::new(&self.cluster, &plan.reading.topic, database);
+                settings.past = Arc::new(past.context("kafka client")?);
                 let (ticker, seen) = Ticker::new(&settings);
+                let lane = (plan.lane.name.clone(), plan.lane.metrics.clone(), health.first().cloned());
+                let ticker = ticker.telling(Box::new(move |windows| incomplete::tell(&lane, windows)));
                 tokio::spawn(ticker.run(std::future::pending()));
                 let sink = || Ok(RedisWindow::new(&settings, seen.clone()));
                 workers.extend(lane::start(&plan, health, sink, &self.failed)?);

@@ -93,6 +93,8 @@ pub struct WorkerHealth {
     worker: Arc<Mutex<Worker>>,
     /// The breaker that all workers of the lane share.
     breaker: Arc<Mutex<BreakerState>>,
+    /// What the sink of the lane lacks.
+    incomplete: Arc<Mutex<Option<String>>>,
 }
 
 impl WorkerHealth {
@@ -156,7 +158,15 @@ pub struct ConnectorHealth {
 }
 
 impl WorkerHealth {
-    fn new(breaker: &Arc<Mutex<BreakerState>>) -> Self {
+    /// A place for one more worker of the same lane.
+    fn of(lane: &Self) -> Self {
+        let mut worker = Self::new();
+        worker.breaker = Arc::clone(&lane.breaker);
+        worker.incomplete = Arc::clone(&lane.incomplete);
+        worker
+    }
+
+    fn new() -> Self {
         let worker = Worker {
             reader: State::Starting,
             sink: SinkState::Working,
@@ -164,7 +174,16 @@ impl WorkerHealth {
             kafka: None,
             expiring: None,
         };
-        Self { worker: Arc::new(Mutex::new(worker)), breaker: Arc::clone(breaker) }
+        Self { worker: Arc::new(Mutex::new(worker)), breaker: Arc::default(), incomplete: Arc::default() }
+    }
+
+    /// Says what the sink holds less than it should, though nothing is missing on the way to it, or (`None`) that it holds all. It
+    /// makes nothing unready: it passes by itself. True if that is new.
+    pub fn set_incomplete(&self, what: Option<String>) -> bool {
+        let mut incomplete = self.incomplete.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = *incomplete != what;
+        *incomplete = what;
+        changed
     }
 
     /// Says how the lane's breaker is. True if that is new.
@@ -207,6 +226,8 @@ pub struct Report {
 struct LaneReport {
     ready: bool,
     breaker: BreakerState,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    incomplete: Option<String>,
     workers: Vec<Worker>,
     #[serde(skip_serializing_if = "Option::is_none")]
     replays: Option<ReplaysReport>,
@@ -222,15 +243,15 @@ struct ReplaysReport {
 impl Health {
     /// Places for the workers of `lane`, which have not started yet.
     pub fn workers(&self, lane: &str, count: usize) -> Vec<WorkerHealth> {
-        let breaker = Arc::default();
-        let workers: Vec<_> = (0..count).map(|_| WorkerHealth::new(&breaker)).collect();
+        let shared = WorkerHealth::new();
+        let workers: Vec<_> = (0..count).map(|_| WorkerHealth::of(&shared)).collect();
         self.change(lane, |lane| lane.workers.extend(workers.iter().cloned()));
         workers
     }
 
     /// A place for the worker that delivers dead letters of `lane` again.
     pub fn replays(&self, lane: &str) -> WorkerHealth {
-        let worker = WorkerHealth::new(&Arc::default());
+        let worker = WorkerHealth::new();
         self.change(lane, |lane| lane.replays = Some(worker.clone()));
         worker
     }
@@ -269,6 +290,10 @@ impl LaneHealth {
                 .chain(replays.as_ref().map(|replays| &replays.worker))
                 .all(Worker::is_ready),
             breaker: self.workers.first().map(WorkerHealth::breaker).unwrap_or_default(),
+            incomplete: self
+                .workers
+                .first()
+                .and_then(|worker| worker.incomplete.lock().unwrap_or_else(PoisonError::into_inner).clone()),
             workers,
             replays,
         }

@@ -17,6 +17,7 @@ pub mod generate;
 pub mod health;
 pub mod lane;
 pub mod metrics;
+pub mod past;
 pub mod position;
 pub mod postgres;
 pub mod reference;

@@ -31,6 +31,8 @@ pub const SINK_RATE_WAIT_SECONDS: &str = "deltafan_sink_rate_wait_seconds";
 pub const SINK_WRITE_SECONDS: &str = "deltafan_sink_write_seconds";
 /// Time from the commit in Postgres until the effect was durable in the sink. Labels: pipeline, sink.
 pub const SINK_LATENCY_SECONDS: &str = "deltafan_sink_latency_seconds";
+/// Seconds until a leaderboard holds all that it should; 0 where it does. Labels: pipeline, sink, key.
+pub const WINDOW_INCOMPLETE_SECONDS: &str = "deltafan_window_incomplete_seconds";
 /// Contents that the cache knows.
 pub const CONTENT_ENTRIES: &str = "deltafan_content_entries";
 /// Contents asked for in Postgres, because the feed did not know them or not surely enough. Labels: outcome.
@@ -82,7 +84,7 @@ const fn metric(
 }
 
 /// All of them.
-pub const METRICS: [Metric; 16] = [
+pub const METRICS: [Metric; 17] = [
     metric(RECORDS_READ, Kind::Counter, LANE, "Records read from Kafka"),
     metric(
         RECORDS_WITHOUT_EFFECT,
@@ -134,6 +136,13 @@ pub const METRICS: [Metric; 16] = [
         Kind::Seconds,
         LANE,
         "Time from the commit in Postgres until the effect was durable in the sink",
+    ),
+    metric(
+        WINDOW_INCOMPLETE_SECONDS,
+        Kind::Gauge,
+        &["pipeline", "sink", "key"],
+        "Seconds until a leaderboard holds all that it should, after one that was lost could only be counted anew from what Kafka \
+         still had; 0 where it does",
     ),
     metric(CONTENT_ENTRIES, Kind::Gauge, &[], "Contents that the cache knows"),
     metric(CONTENT_LOOKUPS, Kind::Counter, &["outcome"], "Contents asked for in Postgres, by outcome"),
@@ -217,6 +226,14 @@ impl LaneMetrics {
         let records = u32::try_from(records).unwrap_or(u32::MAX);
         gauge!(LANE_EXPIRING_RECORDS, "pipeline" => pipeline, "sink" => sink, "partition" => partition)
             .set(f64::from(records));
+    }
+
+    /// Sets how long a leaderboard is incomplete.
+    pub fn incomplete(&self, key: &str, seconds: i64) {
+        let (pipeline, sink, key) = (self.pipeline.clone(), self.sink.clone(), key.to_owned());
+        let seconds = u32::try_from(seconds.max(0)).unwrap_or(u32::MAX);
+        gauge!(WINDOW_INCOMPLETE_SECONDS, "pipeline" => pipeline, "sink" => sink, "key" => key)
+            .set(f64::from(seconds));
     }
 
     /// Counts a record without effect.

@@ -270,9 +270,14 @@ impl Kafka {
 
     /// Deletes what lies in a topic; its offsets go on.
     pub async fn empty(&self, topic: &str) -> Result<()> {
+        self.delete_before(topic, &self.ends(topic).await?).await
+    }
+
+    /// Deletes what lies in a topic before some offsets.
+    pub async fn delete_before(&self, topic: &str, offsets: &Offsets) -> Result<()> {
         let mut list = TopicPartitionList::new();
-        for (partition, end) in self.ends(topic).await? {
-            list.add_partition_offset(topic, partition, Offset::Offset(end))?;
+        for (partition, offset) in offsets {
+            list.add_partition_offset(topic, *partition, Offset::Offset(*offset))?;
         }
         let gone = self.admin()?.delete_records(&list, &AdminOptions::new()).await?;
         for element in gone.elements() {

@@ -24,6 +24,7 @@ mod places_killed;
 mod poison;
 mod receiver_killed;
 mod redis_moved;
+mod redis_rebuilt;
 mod rolling_restart;
 mod seeded_faults;
 mod two_instances;
@@ -114,6 +115,7 @@ const ON_BENCHES: &[Scenario<Bench>] = scenarios![
     "graceful-stop" => graceful_stop::run,
     "redis-flushed" => flushed::run,
     "redis-moved" => redis_moved::run,
+    "redis-rebuilt" => redis_rebuilt::run,
 ];
 
 /// A scenario that takes longer hangs; unless it is one by name, or was told to be a long one.

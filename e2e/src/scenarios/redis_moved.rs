@@ -182,7 +182,8 @@ impl Scene<'_> {
         }
         removed += self.remove(server, &[public], false).await?;
         removed += self.remove(server, &[self.companion("positions")?], true).await?;
-        let cells = self.companion("b:")?;
+        // Not one of a former window, whose index was among the keys above: those go by themselves.
+        let cells = self.companion(&format!("b:{}:", self.incarnation().await?))?;
         let bucket = self.keys(server).await?.into_iter().find(|key| key.starts_with(&cells));
         Ok(removed + self.remove(server, &[bucket.context("no bucket")?], true).await?)
     }

@@ -66,7 +66,12 @@ impl<S: Sink> Writing<'_, S> {
     /// Asks the sink where it stands, until it answers.
     async fn ask(&mut self, question: Question) {
         while self.handoff.is_current(question.epoch) {
-            match self.stand(&question).await {
+            // A sink may have to make something anew first, which takes a while.
+            let stand = tokio::select! {
+                stand = Self::stand(&mut self.sink, &question) => stand,
+                () = self.handoff.superseded(question.epoch) => return,
+            };
+            match stand {
                 Ok(held) => {
                     // A sink that keeps no positions was not asked anything.
                     if matches!(held, Held::At(_)) {
@@ -85,11 +90,11 @@ impl<S: Sink> Writing<'_, S> {
     }
 
     /// Where the sink stands, after it was set to where it is ordered to.
-    async fn stand(&mut self, question: &Question) -> Result<Held, SinkError> {
+    async fn stand(sink: &mut S, question: &Question) -> Result<Held, SinkError> {
         if let Some(reset) = &question.reset {
-            self.sink.reset(&question.log, reset).await?;
+            sink.reset(&question.log, reset).await?;
         }
-        self.sink.positions(&question.log, &question.partitions).await
+        sink.positions(&question.log, &question.partitions).await
     }
 
     async fn request(&mut self, mut request: Request<S::Batch>) {

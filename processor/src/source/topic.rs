@@ -1,12 +1,14 @@
 //! Topics: whether they are there, and the ids that tell one log from another of the same name.
 
 use super::client::Cluster;
-use crate::position::LogId;
+use crate::position::{LogId, Partition, Positions};
 use rdkafka::client::Client;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::{Offset as ListOffset, TopicPartitionList};
 use rdkafka_sys as sys;
 use std::ffi::{CStr, CString, c_char};
+use std::ops::Range;
 use std::time::Duration;
 
 /// How long a broker may take to describe a topic.
@@ -41,6 +43,34 @@ pub fn describe<C: ConsumerContext>(consumer: &BaseConsumer<C>, name: &str) -> K
         .ok_or(KafkaError::MetadataFetch(RDKafkaErrorCode::OperationTimedOut))?;
     let id = topic_id(consumer.client(), name)?;
     Ok(id.map(|id| Topic { log: LogId::new(&cluster, &id), partitions: topic.partitions().len() }))
+}
+
+/// Its partitions.
+#[must_use]
+pub fn partitions(topic: &Topic) -> Range<Partition> {
+    0..Partition::try_from(topic.partitions).unwrap_or(Partition::MAX)
+}
+
+/// The first offset of each partition with a record of this time (milliseconds since 1970) or later; missing where there is
+/// none.
+///
+/// # Errors
+/// The broker can't be reached or refuses.
+pub fn offsets_at(
+    asker: &BaseConsumer,
+    name: &str,
+    partitions: Range<Partition>,
+    ms: i64,
+    timeout: Duration,
+) -> KafkaResult<Positions> {
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for partition in partitions {
+        list.add_partition_offset(name, partition, ListOffset::Offset(ms))?;
+    }
+    let found = asker.offsets_for_times(list, timeout)?;
+    let offset = |offset| if let ListOffset::Offset(offset) = offset { Some(offset) } else { None };
+    let elements = found.elements();
+    Ok(elements.iter().filter_map(|one| Some((one.partition(), offset(one.offset())?))).collect())
 }
 
 /// A handle that only asks: it joins no group and reads nothing.

@@ -10,7 +10,6 @@ use rdkafka::admin::{AdminClient, AdminOptions, ConfigEntry, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::topic_partition_list::{Offset as ListOffset, TopicPartitionList};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -84,7 +83,8 @@ impl Watcher {
         let partitions = 0..Partition::try_from(partitions).unwrap_or(Partition::MAX);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
-        let old = retention.old_ms(now_ms).map(|old| self.at(old, partitions.clone())).transpose()?;
+        let at = |ms| topic::offsets_at(&self.asker, &self.name, partitions.clone(), ms, BROKER_TIMEOUT);
+        let old = retention.old_ms(now_ms).map(at).transpose()?;
         let mut soon = Positions::new();
         for partition in partitions {
             let (low, high) = self.asker.fetch_watermarks(&self.name, partition, BROKER_TIMEOUT)?;
@@ -93,18 +93,6 @@ impl Watcher {
             soon.extend(retention.soon((low, high), by_age).map(|offset| (partition, offset)));
         }
         Ok(soon)
-    }
-
-    /// The first offset of each partition with a record of this time or later; missing where there is none.
-    fn at(&self, ms: i64, partitions: std::ops::Range<Partition>) -> KafkaResult<Positions> {
-        let mut list = TopicPartitionList::with_capacity(partitions.len());
-        for partition in partitions {
-            list.add_partition_offset(&self.name, partition, ListOffset::Offset(ms))?;
-        }
-        let found = self.asker.offsets_for_times(list, BROKER_TIMEOUT)?;
-        let offset = |offset| if let ListOffset::Offset(offset) = offset { Some(offset) } else { None };
-        let elements = found.elements();
-        Ok(elements.iter().filter_map(|one| Some((one.partition(), offset(one.offset())?))).collect())
     }
 
     fn retention(&self) -> KafkaResult<Retention> {

@@ -8,7 +8,7 @@ use super::finding::{Kind, Tally};
 use crate::decode::row::EngagementRow;
 use crate::decode::timestamp::Timestamp;
 use crate::position::{Offset, Partition, Positions};
-use crate::sink::redis_window::{By, Reading};
+use crate::sink::redis_window::{Base, By, Reading};
 use crate::transform::Transformed;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,6 +28,8 @@ pub(super) struct Between {
     positions: Positions,
     /// Records that became dead letters of the window's lane.
     set_aside: BTreeSet<(Partition, Offset)>,
+    /// What the window was made from: it has that wherever it stands.
+    base: Option<Base>,
     sums: Sums,
     /// Those of the log's transactions that have lower ids than its beginning.
     pub late: Late,
@@ -38,11 +40,13 @@ pub(super) struct Between {
 impl Between {
     pub(super) fn new(reading: &Reading, by: By, positions: Positions) -> Self {
         let seconds = (reading.clock_s.saturating_sub(reading.length_s), reading.clock_s);
+        let base = reading.base.clone();
         Self {
             seconds,
             by,
             positions,
             set_aside: BTreeSet::new(),
+            base,
             sums: Sums::new(),
             late: Late::default(),
             aside: 0,
@@ -63,10 +67,12 @@ impl Between {
     pub(super) fn take(&mut self, place: (Partition, Offset), change: &Transformed<'_>, is_seen: bool) {
         self.late.take(change.source.tx_id);
         let has_passed = self.positions.get(&place.0).is_some_and(|position| place.1 < *position);
-        let is_aside = self.set_aside.contains(&place);
+        let source = &change.source;
+        let in_base = self.base.as_ref().is_some_and(|base| base.holds(source.lsn, source.tx_id));
+        let is_aside = self.set_aside.contains(&place) && !in_base;
         self.aside += u64::from(is_seen && is_aside);
         // What both have, or neither, is no difference.
-        let sign = match (is_seen, has_passed && !is_aside) {
+        let sign = match (is_seen, (has_passed && !is_aside) || in_base) {
             (true, false) => -1,
             (false, true) => 1,
             _ => return,
@@ -224,6 +230,7 @@ fn s(ms: i64) -> String {
 mod tests {
     use super::*;
     use crate::decode::{Op, Source};
+    use crate::position::LogId;
     use proptest::prelude::*;
     use std::borrow::Cow;
     use uuid::Uuid;
@@ -247,9 +254,9 @@ mod tests {
         }
     }
 
-    fn change(before: Option<Row>, after: Option<Row>) -> Transformed<'static> {
+    fn change(lsn: u64, before: Option<Row>, after: Option<Row>) -> Transformed<'static> {
         let text = Cow::Borrowed("x");
-        let (lsn, tx_id, committed_us) = (1, Some(1), 1);
+        let (tx_id, committed_us) = (Some(1), 1);
         let source = Source { db: text.clone(), schema: text.clone(), table: text, lsn, tx_id, committed_us };
         let (before, after) = (before.map(row), after.map(row));
         Transformed { event_id: Uuid::nil(), op: Op::Update, source, before, after }
@@ -316,7 +323,7 @@ mod tests {
     proptest! {
         #[test]
         fn wherever_the_window_stands_it_agrees_and_each_tampering_is_named(
-            steps in steps(), at in any::<prop::sample::Index>(), aside in any::<prop::sample::Index>(), off in -3i64..4,
+            steps in steps(), [at, aside, based] in any::<[prop::sample::Index; 3]>(), off in -3i64..4,
         ) {
             let position = at.index(steps.len() + 1);
             let offset = |number: usize| i64::try_from(number).expect("small");
@@ -336,12 +343,16 @@ mod tests {
             };
             let aside = aside.index(steps.len() + 1);
             let table = net(&|_, step| step.is_seen);
-            let totals = net(&|number, _| number < position && number != aside);
-            let reading = window(&totals);
+            // What lies before that is in the table that the window was made from, wherever it stands.
+            let based = based.index(steps.len() + 1);
+            let totals = net(&|number, _| number < based || (number < position && number != aside));
+            let mut reading = window(&totals);
+            reading.base = Base::new(LogId::new("c", "t"), 1, "10:10:".to_owned());
             let mut between = Between::new(&reading, By::Content, Positions::from([(0, offset(position))]));
             between.without(BTreeSet::from([(0, offset(aside))]));
             for (number, step) in steps.iter().enumerate() {
-                between.take((0, offset(number)), &change(step.before, step.after), step.is_seen);
+                let lsn = if number < based { 1 } else { 2 };
+                between.take((0, offset(number)), &change(lsn, step.before, step.after), step.is_seen);
             }
             let expected = between.expected(&table);
             prop_assert_eq!(&expected, &totals);

@@ -3,9 +3,11 @@
 //! A belief is never acted on alone: every write names it, and Redis compares. So a belief that is out of date costs one
 //! more round trip and nothing else.
 
+use super::past::Base;
 use super::script::Move;
 use crate::position::{LogId, Offset, Partition, Span, Spans};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// What a window is believed to hold.
 #[derive(Debug, Default)]
@@ -17,13 +19,18 @@ pub(super) struct Belief {
     /// What the window holds of a partition; a `None` is a *claim*: it held nothing when it was opened, so the
     /// worker may give it its first position, once.
     held: BTreeMap<Partition, Option<Offset>>,
+    /// What the window was made from, where that was the table; and the partitions whose log has passed it.
+    base: Option<Arc<Base>>,
+    over: BTreeSet<Partition>,
 }
 
 /// How to write to a window.
 #[derive(Debug)]
 pub(super) struct Plan {
-    /// The positions to compare and to move.
+    /// The positions to compare and to move: one for each span, then one for each of `ends`.
     pub(super) moves: Vec<Move>,
+    /// Partitions that pass the base with this write.
+    pub(super) ends: Vec<Partition>,
     /// Of these partitions the window has what lies below the offset.
     pub(super) has: BTreeMap<Partition, Offset>,
 }
@@ -31,6 +38,11 @@ pub(super) struct Plan {
 /// The field that holds a position.
 pub(super) fn field(log: &LogId, partition: Partition) -> String {
     format!("{log}/{partition}")
+}
+
+/// The field that is there once the log has passed the base.
+pub(super) fn over_field(log: &LogId, partition: Partition) -> String {
+    format!("{log}/{partition}/over")
 }
 
 impl Belief {
@@ -44,19 +56,37 @@ impl Belief {
         self.held.get(&partition).copied().flatten()
     }
 
-    /// The window was opened and said what it holds of these partitions.
+    /// The window was opened and said what it is based on, and what it holds of these partitions: their positions, then whether
+    /// they have passed the base.
     pub(super) fn opened(
         &mut self,
-        incarnation: String,
+        (incarnation, base): (String, Option<Arc<Base>>),
         log: &LogId,
-        held: impl Iterator<Item = (Partition, Option<Offset>)>,
+        partitions: &[Partition],
+        held: &[Option<Offset>],
     ) {
         if self.incarnation.as_ref() != Some(&incarnation) || self.log.as_ref() != Some(log) {
             self.held.clear();
+            self.over.clear();
         }
         self.incarnation = Some(incarnation);
         self.log = Some(log.clone());
-        self.held.extend(held);
+        self.base = base;
+        self.held.extend(partitions.iter().copied().zip(held.iter().copied()));
+        let over = partitions.iter().zip(held.iter().skip(partitions.len()));
+        self.over.extend(over.filter(|(_, over)| over.is_some()).map(|(partition, _)| *partition));
+    }
+
+    /// What the window was made from, as far as it still matters for one of these partitions.
+    pub(super) fn base(&self, spans: &Spans) -> Option<&Base> {
+        let base = self.base.as_deref()?;
+        spans.iter().any(|span| !self.over.contains(&span.partition)).then_some(base)
+    }
+
+    /// Whether what a record says is in the base.
+    pub(super) fn has(&self, partition: Partition, lsn: u64, tx_id: Option<u32>) -> bool {
+        let base = self.base.as_ref().filter(|_| !self.over.contains(&partition));
+        base.is_some_and(|base| base.holds(lsn, tx_id))
     }
 
     /// The window is gone, or another one stands in its place.
@@ -64,10 +94,12 @@ impl Belief {
         *self = Self::default();
     }
 
-    /// How to write these spans: where the window is further on than a span's beginning, what it has is left out.
-    pub(super) fn plan(&self, log: &LogId, spans: &Spans) -> Plan {
+    /// How to write these spans: where the window is further on than a span's beginning, what it has is left out. `last_lsn`
+    /// says how far in the WAL the changes of a partition reach.
+    pub(super) fn plan(&self, log: &LogId, spans: &Spans, last_lsn: &BTreeMap<Partition, u64>) -> Plan {
         let known = self.log.as_ref() == Some(log);
-        let mut plan = Plan { moves: Vec::with_capacity(spans.len()), has: BTreeMap::new() };
+        let mut plan =
+            Plan { moves: Vec::with_capacity(spans.len()), ends: Vec::new(), has: BTreeMap::new() };
         for span in spans.iter() {
             let held = if known { self.held.get(&span.partition).copied() } else { None };
             let expected = match held {
@@ -82,6 +114,14 @@ impl Belief {
             let to = expected.map_or(span.to, |offset| offset.max(span.to));
             plan.moves.push(Move { field: field(log, span.partition), expected, to });
         }
+        if let Some(base) = self.base(spans) {
+            let ends = |(partition, lsn): (&Partition, &u64)| {
+                (!self.over.contains(partition) && base.ends_with(log, *lsn)).then_some(*partition)
+            };
+            plan.ends.extend(last_lsn.iter().filter_map(ends));
+            let over = |partition| Move { field: over_field(log, partition), expected: None, to: 1 };
+            plan.moves.extend(plan.ends.iter().copied().map(over));
+        }
         plan
     }
 
@@ -90,16 +130,27 @@ impl Belief {
         if self.log.as_ref() == Some(log) {
             let ends = spans.iter().zip(&plan.moves).map(|(span, step)| (span.partition, Some(step.to)));
             self.held.extend(ends);
+            self.over.extend(&plan.ends);
         }
     }
 
     /// The window refused the write and said what it holds instead. Answers whether it stands further back than the
     /// write begins: then there is nothing more to try.
-    pub(super) fn refused(&mut self, log: &LogId, spans: &Spans, held: &[Option<Offset>]) -> bool {
+    pub(super) fn refused(
+        &mut self,
+        log: &LogId,
+        spans: &Spans,
+        plan: &Plan,
+        held: &[Option<Offset>],
+    ) -> bool {
         if self.log.as_ref() != Some(log) {
             self.held.clear();
+            self.over.clear();
             self.log = Some(log.clone());
         }
+        // Somebody else has passed the base.
+        let over = plan.ends.iter().zip(held.iter().skip(spans.len()));
+        self.over.extend(over.filter(|(_, over)| over.is_some()).map(|(partition, _)| *partition));
         let mut behind = false;
         for (span, held) in spans.iter().zip(held) {
             behind |= self.learn(span, *held);
@@ -139,12 +190,16 @@ mod tests {
 
     fn belief(held: Option<Offset>) -> Belief {
         let mut belief = Belief::default();
-        belief.opened("a".to_owned(), &log(), [(0, held)].into_iter());
+        belief.opened(("a".to_owned(), None), &log(), &[0], &[held, None]);
         belief
     }
 
+    fn plan(belief: &Belief, log: &LogId, spans: &Spans) -> Plan {
+        belief.plan(log, spans, &BTreeMap::new())
+    }
+
     fn step(belief: &Belief, spans: &Spans) -> (Option<Offset>, Offset, Option<Offset>) {
-        let plan = belief.plan(&log(), spans);
+        let plan = plan(belief, &log(), spans);
         let step = plan.moves.first().expect("a move");
         (step.expected, step.to, plan.has.get(&0).copied())
     }
@@ -161,28 +216,29 @@ mod tests {
         assert_eq!(step(&belief(None), &spans(7, 19)), (None, 20, None));
         assert_eq!(step(&Belief::default(), &spans(7, 19)), (Some(7), 20, None), "never told");
         let mut other = belief(None);
-        other.opened("b".to_owned(), &log(), std::iter::empty());
+        other.opened(("b".to_owned(), None), &log(), &[], &[]);
         assert_eq!(step(&other, &spans(7, 19)), (Some(7), 20, None), "told by another incarnation");
-        let plan = belief(None).plan(&LogId::new("cluster", "again"), &spans(7, 19));
-        assert_eq!(plan.moves.first().map(|step| step.expected), Some(Some(7)), "told of another log");
+        let again = plan(&belief(None), &LogId::new("cluster", "again"), &spans(7, 19));
+        assert_eq!(again.moves.first().map(|step| step.expected), Some(Some(7)), "told of another log");
     }
 
     #[test]
     fn a_claim_is_good_once() {
         let mut belief = belief(None);
         let spans = spans(0, 9);
-        let plan = belief.plan(&log(), &spans);
+        let plan = plan(&belief, &log(), &spans);
         belief.moved(&log(), &spans, &plan);
-        assert!(belief.refused(&log(), &spans, &[None]), "what it held is lost");
+        assert!(belief.refused(&log(), &spans, &plan, &[None]), "what it held is lost");
         assert_eq!(step(&belief, &spans), (Some(0), 10, None), "and there is no second claim");
     }
 
     #[test]
     fn a_refusal_tells_where_to_go_on() {
         let mut belief = belief(Some(10));
-        assert!(!belief.refused(&log(), &spans(10, 19), &[Some(12)]));
+        let plan = plan(&belief, &log(), &spans(10, 19));
+        assert!(!belief.refused(&log(), &spans(10, 19), &plan, &[Some(12)]));
         assert_eq!(step(&belief, &spans(10, 19)), (Some(12), 20, Some(12)));
-        assert!(belief.refused(&log(), &spans(10, 19), &[Some(9)]), "further back");
+        assert!(belief.refused(&log(), &spans(10, 19), &plan, &[Some(9)]), "further back");
         assert_eq!(belief.held(0), Some(9));
     }
 }

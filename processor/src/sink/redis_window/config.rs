@@ -1,10 +1,12 @@
 //! What a leaderboard lane is told: where Redis is and which windows it keeps.
 
+use super::past::{OnlyTheLog, Past};
 use super::ranking::{By, Contents, Nothing};
 use redis::{Client, IntoConnectionInfo};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Mutex;
 
 /// A window may last this long at most: its buckets of a second stay below three millions.
 const MAX_LENGTH_S: u32 = 31 * 24 * 3600;
@@ -108,6 +110,10 @@ pub struct Settings {
     pub response_timeout: Duration,
     /// Who knows the types of contents, for leaderboards by type.
     pub contents: Arc<dyn Contents>,
+    /// Who knows what was before, for a window that has to be made anew.
+    pub past: Arc<dyn Past>,
+    /// Held by the worker that makes windows anew.
+    pub(super) making: Arc<Mutex<()>>,
 }
 
 impl Settings {
@@ -132,6 +138,8 @@ impl Settings {
             connect_timeout: Duration::from_secs(3),
             response_timeout: Duration::from_secs(5),
             contents: Arc::new(Nothing),
+            past: Arc::new(OnlyTheLog),
+            making: Arc::default(),
         })
     }
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 /// How many cells one write changes at most (give or take the last event): Redis is blocked up to 31 ms by 4,000.
-const MAX_CELLS: usize = 1000;
+pub const MAX_CELLS: usize = 1000;
 
 /// A write is full at so many bytes of names: a device is as long as its row says, and each is in memory until it is written.
 const MAX_NAME_BYTES: usize = 1024 * 1024;
@@ -24,8 +24,10 @@ const MAX_DURATION_MS: i64 = i32::MAX as i64;
 
 /// What a cell belongs to: leaderboards by content and by content type share the cells of contents.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Member {
+pub enum Member {
+    /// A content, by its id.
     Content(Uuid),
+    /// A device, as rows name it.
     Device(Arc<str>),
 }
 
@@ -47,10 +49,10 @@ impl Member {
 }
 
 /// A cell: the second since 1970 in which an event lies, and what it belongs to.
-pub(super) type Cell = (i64, Member);
+pub type Cell = (i64, Member);
 
 /// Cells and what to add to them, in milliseconds.
-pub(super) type Cells = BTreeMap<Cell, i64>;
+pub type Cells = BTreeMap<Cell, i64>;
 
 /// Which members the leaderboards of a lane sum.
 #[derive(Debug, Clone, Copy, Default)]
@@ -76,13 +78,22 @@ fn members(row: &EngagementRow<'_>, wanted: Wanted) -> impl Iterator<Item = Memb
     content.into_iter().chain(device)
 }
 
+/// Where a change comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp {
+    pub partition: Partition,
+    pub offset: Offset,
+    /// Its place in the WAL, and its transaction.
+    pub lsn: u64,
+    pub tx_id: Option<u32>,
+}
+
 /// What an event of one row image changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Entry {
     /// The number of the event within the batch.
     event: usize,
-    partition: Partition,
-    offset: Offset,
+    stamp: Stamp,
     cell: Cell,
     /// Milliseconds to add; below zero for what is taken back.
     ms: i64,
@@ -100,11 +111,21 @@ pub struct WindowBatch {
     name_bytes: usize,
     /// Summed up, for all other cases.
     cells: Cells,
+    /// How far in the WAL the changes of each partition reach, whether they have an effect or not.
+    last_lsn: BTreeMap<Partition, u64>,
 }
 
 impl WindowBatch {
     pub(super) fn new(max_records: usize, wanted: Wanted) -> Self {
-        Self { max_records, wanted, events: 0, entries: Vec::new(), name_bytes: 0, cells: Cells::new() }
+        Self {
+            max_records,
+            wanted,
+            events: 0,
+            entries: Vec::new(),
+            name_bytes: 0,
+            cells: Cells::new(),
+            last_lsn: BTreeMap::new(),
+        }
     }
 
     /// All contributions, by cell.
@@ -113,8 +134,13 @@ impl WindowBatch {
     }
 
     /// The contributions of those events that `takes` says yes to, by cell.
-    pub(super) fn cells_of(&self, takes: impl Fn(Partition, Offset) -> bool) -> Cells {
-        sum(self.entries.iter().filter(|entry| takes(entry.partition, entry.offset)))
+    pub(super) fn cells_of(&self, takes: impl Fn(&Stamp) -> bool) -> Cells {
+        sum(self.entries.iter().filter(|entry| takes(&entry.stamp)))
+    }
+
+    /// How far in the WAL the changes of each partition reach.
+    pub(super) fn last_lsn(&self) -> &BTreeMap<Partition, u64> {
+        &self.last_lsn
     }
 }
 
@@ -151,6 +177,10 @@ impl Batch for WindowBatch {
         let (before, after) = (event.change.before.as_ref(), event.change.after.as_ref());
         check(before)?;
         check(after)?;
+        let Event { partition, offset, change, .. } = *event;
+        let stamp = Stamp { partition, offset, lsn: change.source.lsn, tx_id: change.source.tx_id };
+        let last = self.last_lsn.entry(partition).or_default();
+        *last = stamp.lsn.max(*last);
         for (row, sign) in [(before, -1), (after, 1)] {
             let Some((row, (second, ms))) = row.and_then(|row| Some((row, contribution(row)?))) else {
                 continue;
@@ -159,8 +189,7 @@ impl Batch for WindowBatch {
                 let (cell, ms) = ((second, member), sign * ms);
                 *self.cells.entry(cell.clone()).or_default() += ms;
                 self.name_bytes += cell.1.name_bytes();
-                let Event { partition, offset, .. } = *event;
-                self.entries.push(Entry { event: self.events, partition, offset, cell, ms });
+                self.entries.push(Entry { event: self.events, stamp, cell, ms });
             }
         }
         self.events += 1;
@@ -185,6 +214,8 @@ impl Batch for WindowBatch {
         self.events -= events;
         self.cells = sum(self.entries.iter());
         self.name_bytes = name_bytes(&self.entries);
+        // Not known of the halves; a later write says it.
+        self.last_lsn.clear();
         Self {
             max_records: self.max_records,
             wanted: self.wanted,
@@ -192,6 +223,7 @@ impl Batch for WindowBatch {
             cells: sum(entries.iter()),
             name_bytes: name_bytes(&entries),
             entries,
+            last_lsn: BTreeMap::new(),
         }
     }
 }

@@ -34,6 +34,8 @@ mod client;
 mod config;
 mod encode;
 mod error;
+mod opening;
+mod past;
 mod ranking;
 mod reading;
 mod script;
@@ -43,15 +45,17 @@ mod ticker;
 mod tests;
 
 pub use config::{Settings, SettingsError, Window};
-pub use encode::WindowBatch;
+pub use encode::{Cell, Cells, MAX_CELLS, Member, WindowBatch};
+pub use past::{Base, Past, PastError, Rows, Telling};
 pub use ranking::{By, Contents, Learnt};
 pub use reading::{Reading, read};
-pub use ticker::{Seen, Standing, Ticker};
+pub use ticker::{Incomplete, Seen, Standing, Ticker};
 
-use self::belief::{Belief, Plan, field};
+use self::belief::{Belief, Plan};
 use self::client::Client;
-use self::encode::{Cells, Member, Wanted};
+use self::encode::{Stamp, Wanted};
 use self::error::paused;
+use self::opening::Halfway;
 use self::script::{Answer, Keys, SCRIPTS, Scripts};
 use crate::position::{Held, LogId, Partition, Positions, Reset, Spans};
 use crate::sink::{Class, Sink, SinkError, Write, Written};
@@ -59,22 +63,24 @@ use crate::transform::Content;
 use redis::Cmd;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::watch;
+use std::time::{Duration, Instant};
+use tokio::sync::{Mutex, watch};
 use uuid::Uuid;
 
 /// How often a write is tried anew in one call because somebody else moved the same positions. Two owners of a partition
 /// meet for the moment of a rebalance only.
 const MAX_ROUNDS: usize = 8;
 
-/// How often a window is asked to open in one call: each time it clears away a thousand buckets of a former incarnation.
-const MAX_OPENINGS: usize = 10_000;
-
 /// The windows of one lane, as one worker writes to them.
 pub struct RedisWindow {
     windows: Vec<Unit>,
     wanted: Wanted,
     contents: Arc<dyn Contents>,
+    past: Arc<dyn Past>,
+    /// Held by the worker of this process that makes windows anew.
+    making: Arc<Mutex<()>>,
+    /// Since when the past that is wanted can't be told.
+    past_missing: Option<Instant>,
     client: Client,
     scripts: &'static Scripts,
     seen: watch::Receiver<Seen>,
@@ -90,6 +96,8 @@ struct Unit {
     window: Window,
     keys: Keys,
     belief: Belief,
+    /// Where somebody was seen to fill it.
+    halfway: Option<Halfway>,
 }
 
 /// How a write ended for one window.
@@ -111,6 +119,7 @@ impl RedisWindow {
             window: window.clone(),
             keys: Keys::of(window),
             belief: Belief::default(),
+            halfway: None,
         };
         let windows: Vec<Unit> = settings.windows.iter().map(unit).collect();
         let wanted = Wanted {
@@ -121,6 +130,9 @@ impl RedisWindow {
             windows,
             wanted,
             contents: Arc::clone(&settings.contents),
+            past: Arc::clone(&settings.past),
+            making: Arc::clone(&settings.making),
+            past_missing: None,
             client: Client::new(settings),
             scripts,
             seen,
@@ -128,39 +140,6 @@ impl RedisWindow {
             max_records: settings.max_records,
             reset: 0,
         }
-    }
-
-    async fn open(&mut self, log: &LogId, partitions: &[Partition]) -> Result<(), SinkError> {
-        let fields: Vec<_> = partitions.iter().map(|partition| field(log, *partition)).collect();
-        let mut waiting: Vec<usize> = (0..self.windows.len()).collect();
-        for _ in 0..MAX_OPENINGS {
-            let script = &self.scripts.open;
-            let call =
-                |unit: &Unit| unit.keys.open(script, &new_incarnation(), &unit.window, (self.reset, &fields));
-            let calls = pick(&self.windows, &waiting).map(call).collect();
-            let answers = self.client.run(script, calls).await?;
-            let mut again = Vec::new();
-            for (index, answer) in waiting.iter().zip(answers) {
-                let Some(unit) = self.windows.get_mut(*index) else {
-                    continue;
-                };
-                match Answer::read(answer) {
-                    Some(Answer::Opened { incarnation, held }) => {
-                        unit.belief.opened(incarnation, log, partitions.iter().copied().zip(held));
-                    }
-                    Some(Answer::Again) => again.push(*index),
-                    Some(Answer::Other { length_s, by }) => {
-                        return Err(other_window(self.client.address(), &unit.window, length_s, &by));
-                    }
-                    _ => return Err(unknown_answer(self.client.address())),
-                }
-            }
-            waiting = again;
-            if waiting.is_empty() {
-                return Ok(());
-            }
-        }
-        Err(contended(self.client.address(), "clearing away a former window takes too long"))
     }
 
     /// The lowest position over the windows; a partition that one of them holds nothing of is missing.
@@ -172,10 +151,15 @@ impl RedisWindow {
         partitions.filter_map(lowest).collect()
     }
 
-    /// The call that writes a batch to a window, without what the window has.
-    fn call(&self, unit: &Unit, incarnation: &str, plan: &Plan, batch: &WindowBatch) -> Cmd {
-        let takes = |partition, offset| plan.has.get(&partition).is_none_or(|has| offset >= *has);
-        let rest = (!plan.has.is_empty()).then(|| batch.cells_of(takes));
+    /// The call that writes a batch to a window, without what the window has: by its positions, or by what it was made from.
+    fn call(&self, unit: &Unit, incarnation: &str, plan: &Plan, write: &Write<'_, WindowBatch>) -> Cmd {
+        let (belief, batch) = (&unit.belief, write.batch);
+        let takes = |stamp: &Stamp| {
+            let Stamp { partition, offset, lsn, tx_id } = *stamp;
+            plan.has.get(&partition).is_none_or(|has| offset >= *has) && !belief.has(partition, lsn, tx_id)
+        };
+        let in_part = !plan.has.is_empty() || belief.base(write.spans).is_some();
+        let rest = in_part.then(|| batch.cells_of(takes));
         let (cells, by) = (rest.as_ref().unwrap_or(batch.cells()), unit.window.members());
         let types = if by == By::ContentType { self.known(cells) } else { BTreeMap::new() };
         let types = types.iter().map(|(id, content)| (*id, &**content));
@@ -204,8 +188,8 @@ impl RedisWindow {
                 _ if ended.is_some() => {}
                 None => *ended = Some(Ended::Behind),
                 Some(incarnation) => {
-                    let plan = unit.belief.plan(write.log, write.spans);
-                    calls.push(self.call(unit, incarnation, &plan, write.batch));
+                    let plan = unit.belief.plan(write.log, write.spans, write.batch.last_lsn());
+                    calls.push(self.call(unit, incarnation, &plan, write));
                     sent.push((index, plan));
                 }
             }
@@ -224,7 +208,8 @@ impl RedisWindow {
                     Some(Ended::Applied)
                 }
                 Some(Answer::Held(held)) => {
-                    unit.belief.refused(write.log, write.spans, &held).then_some(Ended::Behind)
+                    let behind = unit.belief.refused(write.log, write.spans, &plan, &held);
+                    behind.then_some(Ended::Behind)
                 }
                 Some(Answer::Gone) => {
                     unit.belief.gone();

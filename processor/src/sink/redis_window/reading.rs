@@ -2,6 +2,7 @@
 
 use super::client::Client;
 use super::config::{Settings, Window};
+use super::past::Base;
 use super::script::{Keys, READ};
 use super::unknown_answer;
 use crate::position::{LogId, Offset, Partition};
@@ -32,6 +33,8 @@ pub struct Reading {
     pub groups: BTreeMap<String, (u64, String)>,
     /// By content type: milliseconds by type.
     pub sums: BTreeMap<String, i64>,
+    /// What the window was made from, where that was the table.
+    pub base: Option<Base>,
     positions: BTreeMap<String, Offset>,
 }
 
@@ -47,11 +50,12 @@ impl Reading {
         let mut parts = parts.into_iter();
         let Some(state) = parts.next() else { return Some(None) };
         let state: Vec<String> = redis::from_redis_value(state).ok()?;
-        let [_, length, clock, cursor] = state.as_slice() else { return None };
+        let [_, length, clock, cursor, base] = state.as_slice() else { return None };
         let mut reading = Self {
             clock_s: clock.parse().ok()?,
             length_s: length.parse().ok()?,
             is_redrawn: !cursor.is_empty(),
+            base: Base::parse(base),
             positions: map(parts.next()?)?,
             stands: map(parts.next()?)?,
             public: map(parts.next()?)?,

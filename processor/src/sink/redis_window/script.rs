@@ -111,12 +111,15 @@ impl Keys {
     pub(super) fn open(
         &self,
         script: &Script,
-        incarnation: &str,
         window: &Window,
-        (reset, fields): (i64, &[String]),
+        reset: i64,
+        making: &Making,
+        fields: &[String],
     ) -> Cmd {
         let mut cmd = self.call(script);
-        cmd.arg(incarnation).arg(window.length_s()).arg(window.members().as_str()).arg(reset).arg(fields);
+        cmd.arg(&making.incarnation).arg(window.length_s()).arg(window.members().as_str()).arg(reset);
+        cmd.arg(making.whole_s).arg(making.base.as_deref().unwrap_or_default());
+        cmd.arg(making.instead.as_deref().unwrap_or_default()).arg(fields);
         cmd
     }
 
@@ -191,6 +194,26 @@ fn add_types<'c>(cmd: &mut Cmd, contents: impl IntoIterator<Item = (Uuid, &'c Co
     }
 }
 
+/// How a window is to be made where there is none; by default it is not.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Making {
+    /// The incarnation to give it; empty where it is not to be made.
+    pub(super) incarnation: String,
+    /// The second from which it is whole; 0 where it is at once.
+    pub(super) whole_s: i64,
+    /// What it is based on.
+    pub(super) base: Option<String>,
+    /// A window that somebody has half filled, and that is given up for it.
+    pub(super) instead: Option<String>,
+}
+
+impl Making {
+    /// Empty, and new.
+    pub(super) fn anew() -> Self {
+        Self { incarnation: super::new_incarnation(), ..Self::default() }
+    }
+}
+
 /// A position to move, by compare and set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Move {
@@ -202,15 +225,33 @@ pub(super) struct Move {
     pub(super) to: Offset,
 }
 
+/// What a tick tells of a window.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Ticked {
+    pub(super) incarnation: String,
+    /// Whether more is due.
+    pub(super) more: bool,
+    /// Its positions, by field.
+    pub(super) positions: BTreeMap<String, Offset>,
+    /// The second from which it is whole; 0 where it is.
+    pub(super) whole_s: i64,
+    /// Contents whose type it was not told yet.
+    pub(super) untold: Vec<Uuid>,
+}
+
 /// What a script answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Answer {
     /// Done (of `apply` and `tell`).
     Done,
-    /// The window is there, and holds this (of `open`).
-    Opened { incarnation: String, held: Vec<Option<Offset>> },
-    /// Done, whether more is due, the positions by field, and contents whose type the window was not told yet (of `tick`).
-    Ticked { incarnation: String, more: bool, positions: BTreeMap<String, Offset>, untold: Vec<Uuid> },
+    /// The window is there, is based on this, and holds this (of `open`).
+    Opened { incarnation: String, base: Option<String>, held: Vec<Option<Offset>> },
+    /// There is no such window, or it is to be emptied (of `open`).
+    Lost,
+    /// Somebody fills it, and has put in so many pieces (of `open`).
+    Halfway { incarnation: String, pieces: Offset },
+    /// Done (of `tick`).
+    Ticked(Ticked),
     /// Call again (of `open`).
     Again,
     /// Nothing done: what is held is not what was expected.
@@ -231,6 +272,11 @@ impl Answer {
         let kind: String = redis::from_redis_value(items.next()?).ok()?;
         Some(match kind.as_str() {
             "gone" => Self::Gone,
+            "lost" => Self::Lost,
+            "halfway" => Self::Halfway {
+                incarnation: redis::from_redis_value(items.next()?).ok()?,
+                pieces: redis::from_redis_value(items.next()?).ok()?,
+            },
             "more" => Self::Again,
             "held" => Self::Held(offsets(items)?),
             "other" => Self::Other {
@@ -252,10 +298,13 @@ impl Answer {
             let positions = redis::from_redis_value(items.next()?).ok()?;
             // A content that is no UUID was put there by somebody else: nobody can tell its type.
             let content = |value| Uuid::try_parse(&redis::from_redis_value::<String>(value).ok()?).ok();
+            let whole_s = redis::from_redis_value(items.next()?).ok()?;
             let untold = items.filter_map(content).collect();
-            return Some(Self::Ticked { incarnation, more, positions, untold });
+            return Some(Self::Ticked(Ticked { incarnation, more, positions, whole_s, untold }));
         }
-        Some(Self::Opened { incarnation, held: offsets(items)? })
+        let base: String = redis::from_redis_value(items.next()?).ok()?;
+        let base = Some(base).filter(|base| !base.is_empty());
+        Some(Self::Opened { incarnation, base, held: offsets(items)? })
     }
 }
 

@@ -56,6 +56,9 @@ pub struct Seen {
     pub windows: Vec<Standing>,
 }
 
+/// Hears of the windows that are there: key, and the second from which it is whole.
+pub type Incomplete = dyn Fn(&[(String, i64)]) + Send;
+
 /// Moves the windows of one lane on.
 pub struct Ticker {
     windows: Vec<Ticked>,
@@ -70,6 +73,8 @@ pub struct Ticker {
     /// Counts the ticks.
     number: u32,
     seen: watch::Sender<Seen>,
+    /// Told after each tick which windows are there, and from which second on each is whole; 0 where it is.
+    incomplete: Box<Incomplete>,
     /// The failure last logged, so that a state is logged once.
     failing: Option<String>,
     /// Whether it was looked up that Redis keeps its data over a restart.
@@ -144,10 +149,19 @@ impl Ticker {
             budget,
             number: 0,
             seen: sender,
+            incomplete: Box::new(|_| {}),
             failing: None,
             persistence_known: false,
         };
         (ticker, seen)
+    }
+
+    /// Has `tell` hear after each tick which windows are there, and from which second on each has all that it should; 0
+    /// where it has.
+    #[must_use]
+    pub fn telling(mut self, tell: Box<Incomplete>) -> Self {
+        self.incomplete = tell;
+        self
     }
 
     /// Ticks until `stop` is done.
@@ -220,7 +234,7 @@ impl Ticker {
         self.number = number.wrapping_add(1);
         let calls = self.windows.iter().map(|window| window.keys.tick(script, budget, number)).collect();
         let mut standings = Vec::with_capacity(self.windows.len());
-        let (mut more, mut refused) = (false, None);
+        let (mut more, mut refused, mut incomplete) = (false, None, Vec::new());
         self.client.renew(RENEW);
         let answers = self.client.run_each(script, calls).await?;
         let mut broken = self.is_another_server();
@@ -228,11 +242,12 @@ impl Ticker {
         for ((window, answer), was) in self.windows.iter_mut().zip(answers).zip(was) {
             window.untold.clear();
             standings.push(match answer.map(Answer::read) {
-                Ok(Some(Answer::Ticked { incarnation, more: is_due, positions, untold })) => {
-                    more |= is_due;
-                    window.untold = untold;
-                    broken |= window.stands(&incarnation, positions);
-                    Standing::Here(incarnation)
+                Ok(Some(Answer::Ticked(told))) => {
+                    more |= told.more;
+                    window.untold = told.untold;
+                    broken |= window.stands(&told.incarnation, told.positions);
+                    incomplete.push((window.key.clone(), told.whole_s));
+                    Standing::Here(told.incarnation)
                 }
                 Ok(Some(Answer::Gone)) => Standing::Gone,
                 Ok(_) => return Err(unknown_answer(self.client.address()).into()),
@@ -243,6 +258,7 @@ impl Ticker {
             });
         }
         self.show(standings, broken);
+        (self.incomplete)(&incomplete);
         match self.tell().await {
             Ok(learnt) => more |= learnt,
             // Refused by a Redis that is there, as it was just now.

@@ -1,10 +1,12 @@
 
--- Says where the window stands, and creates it where there is none.
+-- Says where the window stands, and creates it where it is to be.
 --
--- ARGV: prefix, incarnation to give if it is created, length in seconds, by, number of the reset that is to be obeyed
---       (0: none), position field…
--- Answer: {'ok', incarnation, offset or '' of each field}, {'more'} where it has to be called again,
---         {'other', seconds, by} where the window is kept with another length, or by something else.
+-- ARGV: prefix, incarnation to give if it is created ('': it is not), length in seconds, by, number of the reset that is to
+--       be obeyed (0: none), second from which it is whole (0: at once), what it is based on ('': nothing), a window that
+--       is half filled and to be given up for it ("<incarnation>/<pieces>"), position field…
+-- Answer: {'ok', incarnation, what it is based on or '', offset or '' of each field}, {'lost'} where there is none and none
+--         was to be created, {'halfway', incarnation, pieces} where somebody fills it, {'more'} where it has to be called
+--         again, {'other', seconds, by} where the window is kept with another length, or by something else.
 local PURGE = 1000
 
 -- Removes buckets of a former incarnation; answers whether all are gone.
@@ -25,25 +27,37 @@ local function create()
     end
     call('UNLINK', unpack(KEYS))
     incarnation, by = ARGV[2], ARGV[4]
+    if ARGV[7] ~= '' then
+        -- Filled in pieces, and shown when it is full.
+        call('HSET', positions, 'pieces', 0)
+        call('HSET', meta, 'base', ARGV[7], 'cursor', '1/0')
+    end
     call('HSET', meta, 'incarnation', incarnation, 'length', ARGV[3], 'by', by, 'clock', time(), 'visible', 0,
-        'reset', ARGV[5], 'counts', count())
+        'reset', ARGV[5], 'whole', ARGV[6], 'counts', count())
     return true
 end
 
 local function main()
+    local pieces = not lost and half_filled()
+    if pieces and ARGV[8] ~= incarnation .. '/' .. pieces then
+        return {'halfway', incarnation, pieces}
+    end
     -- Several workers obey one reset, each for its own partitions: the first one empties the window.
-    if lost or tonumber(ARGV[5]) > tonumber(call('HGET', meta, 'reset') or 0) then
+    if lost or pieces or tonumber(ARGV[5]) > tonumber(call('HGET', meta, 'reset') or 0) then
+        if ARGV[2] == '' then
+            return {'lost'}
+        end
         if not create() then
             return {'more'}
         end
     elseif length ~= tonumber(ARGV[3]) or by ~= ARGV[4] then
         return {'other', length, by}
     end
-    local answer = {'ok', incarnation}
-    if #ARGV > 5 then
-        local held = call('HMGET', positions, unpack(ARGV, 6))
-        for i = 1, #ARGV - 5 do
-            answer[i + 2] = held[i] or ''
+    local answer = {'ok', incarnation, call('HGET', meta, 'base') or ''}
+    if #ARGV > 8 then
+        local held = call('HMGET', positions, unpack(ARGV, 9))
+        for i = 1, #ARGV - 8 do
+            answer[i + 3] = held[i] or ''
         end
     end
     return answer

@@ -12,7 +12,10 @@
 --                           reset        number of the last reset that was obeyed; 0 where none was
 --                           counts       how many fields and members the companions below have
 --                           cursor       there while the public key is made again: "<scan>/<cursor>"
---   {K}:positions           "<log>/<partition>" -> offset
+--                           whole        from this second on it has all that it should; 0 where it always had
+--                           base         what it was made from, where that was the table: "<log> <lsn> <snapshot>"
+--   {K}:positions           "<log>/<partition>" -> offset; "<log>/<partition>/over" -> 1 where the log has passed the base;
+--                           "pieces" -> how much of the table is in, as the number of pieces, 2^63 - 1 for all
 --   {K}:totals              member -> milliseconds, never zero
 --   {K}:buckets             "<incarnation>:<second>", scored by second: which buckets have cells
 --   {K}:future              the same of the buckets whose time has not come
@@ -182,6 +185,12 @@ local function settle()
         changed = add_up(sums, regroup(changed))
     end
     display(changed)
+end
+
+-- How much of the table is in, while somebody fills the window with it.
+local function half_filled()
+    local pieces = call('HGET', positions, 'pieces')
+    return pieces ~= '9223372036854775807' and pieces
 end
 
 -- The public key is not what it should be (removed by hand, expired while nobody kept it): it is made again, as a

@@ -2,12 +2,12 @@
 -- Reads a window whole, as it is at this moment. Writes nothing.
 --
 -- ARGV: prefix
--- Answer: {} where there is none, else flat lists: {incarnation, length, clock, cursor or ''}, positions, totals, the public
+-- Answer: {} where there is none, else flat lists: {incarnation, length, clock, cursor or '', base or ''}, positions, totals, the public
 --         key with its scores, groups, sums, and what the next tick will do to the totals.
 local public, meta, positions, totals, buckets, future, _, groups, sums = unpack(KEYS)
 local call = redis.call
 
-local state = call('HMGET', meta, 'incarnation', 'length', 'clock', 'cursor')
+local state = call('HMGET', meta, 'incarnation', 'length', 'clock', 'cursor', 'base')
 if not state[1] then
     return {}
 end
@@ -29,7 +29,7 @@ collect(buckets, 'b:', '-inf', low - 1, -1)
 collect(future, 'f:', low, clock, 1)
 
 return {
-    {state[1], state[2], state[3], state[4] or ''},
+    {state[1], state[2], state[3], state[4] or '', state[5] or ''},
     call('HGETALL', positions),
     call('HGETALL', totals),
     call('ZRANGE', public, 0, -1, 'WITHSCORES'),

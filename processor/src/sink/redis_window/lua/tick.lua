@@ -5,8 +5,8 @@
 -- ARGV: prefix, number of cells to handle at most (about: the last page is taken whole). A bucket counts as a cell more,
 --       and a cell that is taken in counts twice: so long each takes. And a number that grows by one with each tick of
 --       whoever ticks.
--- Answer: {'ok', incarnation, 1 where more is due, else 0, {position field, offset…}, content…}, {'gone'} where the window is
---         lost. The contents are some whose type the window was not told yet, or by a write alone.
+-- Answer: {'ok', incarnation, 1 where more is due, else 0, {position field, offset…}, second from which the window is whole or
+--         0 where it is, content…}, {'gone'} where the window is lost. The contents are some whose type the window was not told yet, or by a write alone.
 local budget = tonumber(ARGV[2])
 
 local function missing(key)
@@ -154,12 +154,14 @@ local function main()
     expire()
     admit()
     settle()
-    if cursor and budget > 0 then
+    local halfway = half_filled()
+    if cursor and budget > 0 and not halfway then
         redraft()
     end
     finish()
-    local answer = {'ok', incarnation, (budget <= 0 or cursor) and 1 or 0,
-        call('HGETALL', positions)}
+    local whole = tonumber(call('HGET', meta, 'whole') or 0)
+    local answer = {'ok', incarnation, (budget <= 0 or cursor and not halfway) and 1 or 0,
+        call('HGETALL', positions), whole > clock and whole or 0}
     if by == 'content_type' then
         for _, content in ipairs(call('SRANDMEMBER', untold, UNTOLD)) do
             answer[#answer + 1] = content

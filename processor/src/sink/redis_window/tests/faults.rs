@@ -120,11 +120,11 @@ async fn a_redis_that_does_not_answer_is_tried_again() {
     let server = Server::start(&[]);
     let mut redis = server.connect().await;
     let mut settings = settings(&server, &[("a", 600)]);
-    settings.response_timeout = Duration::from_millis(100);
+    settings.response_timeout = Duration::from_millis(500);
     let (mut sink, _) = lane(&settings, 1);
     set_clock(&mut redis, 10_000).await;
     sink.positions(&log(), &[0]).await.expect("positions");
-    redis::cmd("CLIENT").arg("PAUSE").arg(300).exec_async(&mut redis).await.expect("paused");
+    redis::cmd("CLIENT").arg("PAUSE").arg(1500).exec_async(&mut redis).await.expect("paused");
     let error = write(&mut sink, 0, 0, &four(0)).await.expect_err("no answer");
     assert_eq!(error.class, RETRY, "{error}");
     // The writes that were not answered are done when the pause ends; the same again adds nothing.

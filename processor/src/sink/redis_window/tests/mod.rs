@@ -5,6 +5,7 @@ mod faults;
 mod model;
 mod moved;
 mod once;
+mod past;
 mod reading;
 mod server;
 mod speed;
