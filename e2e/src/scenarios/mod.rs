@@ -74,31 +74,32 @@ const ATTACHED: &[Scenario<Attached>] = scenarios![
 /// The one that always comes last.
 const TAKEN_BACK: &str = "taken-back";
 
-/// Each begins on an emptied stack, with processes of its own.
+/// Each begins on an emptied stack, with processes of its own. What makes a JVM work hard stands apart from its like: two stacks share
+/// the processors.
 const ON_BENCHES: &[Scenario<Bench>] = scenarios![
+    "kill-kafka" => everything_killed::kafka,
     "values" => values::run,
     "window" => window::run,
     "open-transaction" => open_transaction::run,
     "generated" => generated::run,
     "verify" => verify::run,
+    "kill-connect" => everything_killed::connect,
     "batching" => batching::run,
     "dashboard" => dashboard::run,
     "two-instances" => two_instances::run,
     "orders" => orders::run,
     "max-rate" => limited::run,
+    "kill-at-random" => everything_killed::at_random,
     "kill-processor" => kills::processor,
     "kill-redis" => kills::redis,
+    "seeded-faults" => seeded_faults::run,
+    "rolling-restart" => rolling_restart::run,
     "files" => files::run,
     "kill-receiver" => everything_killed::receiver,
     "kill-postgres" => everything_killed::postgres,
-    "kill-kafka" => everything_killed::kafka,
-    "kill-connect" => everything_killed::connect,
     "kill-shared-places" => places_killed::run,
-    "kill-at-random" => everything_killed::at_random,
-    "rolling-restart" => rolling_restart::run,
     "kill-at-points-1" => kill_at_points::one,
     "kill-at-points-3" => kill_at_points::three,
-    "seeded-faults" => seeded_faults::run,
     "connector-failed" => connector_failed::run,
     "poison" => poison::run,
     "dead-letters" => dead_letters::run,

@@ -28,7 +28,7 @@ const MOST_LATE: usize = 5;
 const LOAD: [&str; 11] = [
     "generate",
     "--rate",
-    "1500",
+    "1000",
     "--null-share",
     "0.05",
     "--late-share",

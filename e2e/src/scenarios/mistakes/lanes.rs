@@ -216,7 +216,7 @@ pub const LANES: &[Mistake] = &[
     lane(
         "the receiver does not answer",
         "webhook",
-        &[(WEBHOOK, "url: http://{http}/silent\n        timeout: 1s")],
+        &[(WEBHOOK, "url: http://{http}/silent"), ("timeout: 10s", "timeout: 1s")],
         &["did not answer within 1s", "see whether the receiver is overloaded"],
         "look at its log; raise `timeout` if it is slow by nature",
     ),
