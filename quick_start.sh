@@ -32,7 +32,7 @@ usage: ./quick_start.sh [--yes] [--docker | --native] [--port-offset N] [VERB]
   logs [-f] [PART]
   sql "…"          runs SQL as the owner of the database; without SQL an interactive psql
   redis-cli …
-  kafka TOOL …     topics, consumer-groups or console-consumer
+  kafka TOOL …     topics, consumer-groups, console-consumer or transactions
   clean            stops everything and deletes its data (asks first)
 
   --yes            asks nothing

@@ -50,7 +50,8 @@ run_kafka_tool() {
     topics | kafka-topics) class=TopicCommand ;;
     consumer-groups | kafka-consumer-groups) class=consumer.group.ConsumerGroupCommand ;;
     console-consumer | kafka-console-consumer) class=consumer.ConsoleConsumer ;;
-    *) die "there is no Kafka tool '${1:-}'" "topics, consumer-groups, console-consumer; --help after it says how" ;;
+    transactions | kafka-transactions) class=TransactionsCommand ;;
+    *) die "there is no Kafka tool '${1:-}'" "topics, consumer-groups, console-consumer, transactions; --help after it says how" ;;
     esac
     shift
     if [[ " $* " == *' --bootstrap-server'[\ =]* ]]; then
