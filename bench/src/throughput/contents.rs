@@ -21,6 +21,15 @@ pub async fn make(database: &Client, count: u32) -> Result<Vec<Uuid>> {
     rows.iter().map(|row| row.try_get(0).map_err(Into::into)).collect()
 }
 
+/// A transaction that the database knows, by the lower half of its id: events can't come from one that never was.
+///
+/// # Errors
+/// The database refuses.
+pub async fn transaction(database: &Client) -> Result<u32> {
+    let row = database.query_one("SELECT pg_current_xact_id()::text::bigint & 4294967295", &[]).await?;
+    Ok(u32::try_from(row.try_get::<_, i64>(0)?)?)
+}
+
 /// Deletes them.
 ///
 /// # Errors

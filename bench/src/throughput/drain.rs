@@ -44,6 +44,8 @@ pub(super) struct Drained {
     pub costs: Vec<(&'static str, f64)>,
     /// What the processor held at most.
     pub peak_mib: f64,
+    /// Events that came to the receiver more than once.
+    pub repeats: usize,
 }
 
 /// A program of ours that ends with the run.
@@ -71,7 +73,7 @@ impl Drain<'_> {
         let own = processor.cpu_seconds()?;
         let peak_mib = processor.peak_mib()?;
         drop(running);
-        self.check(&name).await?;
+        let repeats = self.check(&name).await?;
         let records = as_f64(self.records()?);
         let million = records / 1_000_000.0;
         let mut costs = vec![("processor", own / million)];
@@ -87,6 +89,7 @@ impl Drain<'_> {
             start_seconds: first.saturating_duration_since(began).as_secs_f64(),
             costs,
             peak_mib,
+            repeats,
         })
     }
 
@@ -194,8 +197,10 @@ impl Drain<'_> {
         }
     }
 
-    /// Nothing missing, nothing twice.
-    async fn check(&self, name: &str) -> Result<()> {
+    /// Nothing missing, nothing counted twice; how many events were sent again, as the wire is at least once (when the group
+    /// shares its partitions out, for instance), which a receiver tells by their ids.
+    async fn check(&self, name: &str) -> Result<usize> {
+        let mut repeats = 0;
         let mut connection = self.redis().await?;
         if self.wants("redis") {
             let board: Vec<(String, f64)> = connection.zrange_withscores(name, 0, -1).await?;
@@ -209,12 +214,12 @@ impl Drain<'_> {
         if self.wants("webhook") {
             let (events, ids) = (self.posted().await?, self.ask("distinct").await?);
             ensure!(ids == self.records()?, "{ids} distinct ids at the receiver");
-            ensure!(events == ids, "{} events came twice to the receiver", events.saturating_sub(ids));
+            repeats = events.saturating_sub(ids);
         }
         let keys: Vec<String> = connection.keys(format!("{{{name}}}:*")).await?;
         connection.unlink::<_, ()>(keys).await?;
         connection.unlink::<_, ()>(name).await?;
-        Ok(())
+        Ok(repeats)
     }
 }
 
@@ -241,7 +246,7 @@ impl Drained {
             "with_schema": options.with_schema, "window": options.window, "workers": options.workers,
             "only": options.only, "events_per_second": self.rate(), "seconds": self.seconds,
             "redis_seconds": self.redis_seconds, "receiver_seconds": self.receiver_seconds,
-            "start_seconds": self.start_seconds, "cpu_seconds_per_million": costs, "peak_mib": self.peak_mib,
+            "start_seconds": self.start_seconds, "cpu_seconds_per_million": costs, "peak_mib": self.peak_mib, "repeats": self.repeats,
         });
         let mut file = OpenOptions::new().create(true).append(true).open(path)?;
         writeln!(file, "{line}")?;

@@ -67,7 +67,8 @@ pub async fn measure(addresses: &Addresses, options: &Options) -> Result<()> {
     tokio::spawn(connection);
     let contents = contents::make(&database, options.contents).await?;
     let Options { records, partitions, with_schema, .. } = *options;
-    let shape = Shape { records, partitions, with_schema, seed: 1 };
+    let transaction = contents::transaction(&database).await?;
+    let shape = Shape { records, partitions, with_schema, transaction, seed: 1 };
     let filled = topic::fill(&addresses.kafka_brokers, shape, &contents).await?;
     say(&format!(
         "{records} records of {} bytes in {partitions} partitions",
@@ -96,13 +97,14 @@ impl Drained {
         let costs: Vec<_> = self.costs.iter().map(|(name, seconds)| format!("{name} {seconds:.2}")).collect();
         format!(
             "run {run}: {:.0} events/s in both sinks ({:.2} s; redis after {:.2}, receiver after {:.2}); CPU-seconds per \
-             million: {}; at most {:.0} MiB",
+             million: {}; at most {:.0} MiB; {} events sent again",
             self.rate(),
             self.seconds,
             self.redis_seconds,
             self.receiver_seconds,
             costs.join(", "),
-            self.peak_mib
+            self.peak_mib,
+            self.repeats
         )
     }
 }

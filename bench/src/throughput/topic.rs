@@ -37,6 +37,8 @@ pub struct Shape {
     pub partitions: i32,
     /// Whether each message carries its schema, as the converter writes it by default.
     pub with_schema: bool,
+    /// The transaction that all of them come from.
+    pub transaction: u32,
     /// The order of contents, durations and users.
     pub seed: u64,
 }
@@ -135,7 +137,7 @@ fn write(brokers: &str, topic: &str, shape: Shape, contents: &[Uuid]) -> Result<
                 Part::Time => value.extend_from_slice(format_micros(at_us).as_bytes()),
                 Part::Duration => write!(value, "{ms}")?,
                 Part::Lsn => write!(value, "{}", 268_548_976 + 120 * u64::from(id))?,
-                Part::Transaction => write!(value, "{}", 69_014 + id / 8)?,
+                Part::Transaction => write!(value, "{}", shape.transaction)?,
             }
         }
         key.clear();
