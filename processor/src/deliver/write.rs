@@ -121,9 +121,9 @@ impl<S: Sink> Writing<'_, S> {
             let (refused, class, why) = match self.batch(request, &mut part).await? {
                 Ended::Durable(rejected) => (Some(rejected), "rejected", String::new()),
                 Ended::Condemned(class, reason) if events <= 1 => {
-                    (Some(vec![(0, reason.clone())]), class_name(class), reason)
+                    (Some(vec![(0, reason.clone())]), class.name(), reason)
                 }
-                Ended::Condemned(class, reason) => (None, class_name(class), reason),
+                Ended::Condemned(class, reason) => (None, class.name(), reason),
             };
             let Some(refused) = refused.filter(|refused| self.may_bury(events, refused.len())) else {
                 self.cut(part, &mut parts, request, why).await?;
@@ -228,8 +228,8 @@ impl<S: Sink> Writing<'_, S> {
                 Err(error) => error,
             };
             if matches!(error.class, Class::Refused | Class::TooLarge) {
-                self.lane.metrics.error(class_name(error.class));
-                return Ok(Ended::Condemned(error.class, describe(&error)));
+                self.lane.metrics.error(error.class.name());
+                return Ok(Ended::Condemned(error.class, error.told()));
             }
             let pause = self.failed(&error);
             self.handoff.rest();
@@ -342,8 +342,8 @@ impl<S: Sink> Writing<'_, S> {
     /// Notes a failure of the sink; how long to wait.
     fn failed(&mut self, error: &SinkError) -> Duration {
         self.failures = self.failures.saturating_add(1);
-        self.lane.metrics.error(class_name(error.class));
-        let why = describe(error);
+        self.lane.metrics.error(error.class.name());
+        let why = error.told();
         let failures = self.lane.with_breaker(self.health, |breaker| breaker.failures()).saturating_add(1);
         let (state, pause) = match error.class {
             Class::Retry { after } => {
@@ -371,31 +371,5 @@ impl<S: Sink> Writing<'_, S> {
             () = tokio::time::sleep(pause) => {}
             () = self.handoff.superseded(epoch) => {}
         }
-    }
-}
-
-/// The error with its causes and remedy on one line.
-fn describe(error: &SinkError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        let said = error.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        cause = error.source();
-    }
-    match error.remedy {
-        Some(remedy) => format!("{text}; {remedy}"),
-        None => text,
-    }
-}
-
-fn class_name(class: Class) -> &'static str {
-    match class {
-        Class::Retry { .. } => "retry",
-        Class::Pause => "pause",
-        Class::Refused => "refused",
-        Class::TooLarge => "too_large",
     }
 }

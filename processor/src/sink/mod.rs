@@ -97,6 +97,25 @@ pub struct SinkError {
     pub source: Option<Box<dyn Error + Send + Sync>>,
 }
 
+impl SinkError {
+    /// The error with its causes and remedy on one line.
+    pub fn told(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            let said = error.to_string();
+            if !text.contains(&said) {
+                text = format!("{text}: {said}");
+            }
+            cause = error.source();
+        }
+        match self.remedy {
+            Some(remedy) => format!("{text}; {remedy}"),
+            None => text,
+        }
+    }
+}
+
 /// What follows from a sink's error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
@@ -111,6 +130,18 @@ pub enum Class {
     Refused,
     /// The batch is larger than the sink takes: to be cut in two.
     TooLarge,
+}
+
+impl Class {
+    /// One word, for metrics and dead letters.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Retry { .. } => "retry",
+            Self::Pause => "pause",
+            Self::Refused => "refused",
+            Self::TooLarge => "too_large",
+        }
+    }
 }
 
 /// A destination. One worker of one lane owns it; one call at a time.
