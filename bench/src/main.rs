@@ -5,11 +5,18 @@
 
 mod bare;
 mod burst;
+mod contents;
 mod cost;
+mod isolation;
 mod latency;
+mod messages;
 mod pipeline;
+mod processor;
 mod receiver;
+mod share;
+mod steady;
 mod throughput;
+mod topic;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -50,6 +57,20 @@ enum Measure {
         #[command(flatten)]
         options: throughput::Options,
     },
+    /// What the processor adds to the latency that a bare consumer sees, in Redis and at a neutral receiver.
+    Share {
+        #[command(flatten)]
+        addresses: Addresses,
+        #[command(flatten)]
+        options: share::Options,
+    },
+    /// What becomes of one sink while the other one is dead, frozen, slow.
+    Isolation {
+        #[command(flatten)]
+        addresses: Addresses,
+        #[command(flatten)]
+        options: isolation::Options,
+    },
     /// The neutral receiver alone, for other senders.
     Receive {
         /// Host and port.
@@ -77,6 +98,8 @@ async fn main() -> Result<()> {
             measured
         }
         Measure::Throughput { addresses, options } => throughput::measure(&addresses, &options).await,
+        Measure::Share { addresses, options } => share::measure(&addresses, &options).await,
+        Measure::Isolation { addresses, options } => isolation::measure(&addresses, &options).await,
         Measure::Receive { listen, before_id } => receiver::serve(&listen, &before_id).await,
     }
 }

@@ -33,6 +33,19 @@ pub struct Addresses {
     pub webhook_listen: String,
 }
 
+impl Addresses {
+    /// A connection to the database.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub async fn database(&self) -> Result<Client> {
+        let (database, connection) =
+            tokio_postgres::connect(&self.postgres_url, NoTls).await.context("postgres")?;
+        tokio::spawn(connection);
+        Ok(database)
+    }
+}
+
 /// Connections, and the content whose rows are measured.
 pub struct Pipeline {
     /// The database.
@@ -50,9 +63,7 @@ impl Pipeline {
     /// # Errors
     /// Something is not there.
     pub async fn connect(addresses: &Addresses) -> Result<Self> {
-        let (database, connection) =
-            tokio_postgres::connect(&addresses.postgres_url, NoTls).await.context("postgres")?;
-        tokio::spawn(connection);
+        let database = addresses.database().await?;
         let redis_client = redis::Client::open(addresses.redis_url.as_str())?;
         let redis = redis_client.get_multiplexed_async_connection().await.context("redis")?;
         let content = database

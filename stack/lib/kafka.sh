@@ -29,6 +29,28 @@ format_kafka() {
         part_failed kafka "could not format its storage"
 }
 
+# fence_killed_broker: makes the controller write down that a broker which was killed leads nothing any more, before it is started
+# anew (docs/adr/0110). The controller of a run of its own does it, to which brokers are dead after half a second of silence.
+FENCING_SECONDS=20
+fence_killed_broker() {
+    local log=$STATE/kafka/fencing.log pid deadline=$((EPOCHSECONDS + FENCING_SECONDS))
+    render "$ROOT/stack/config/kafka-fencing.properties" HOST KAFKA_CONTROLLER_PORT KAFKA_DATA >"$STATE/kafka/fencing.properties"
+    # Bound in time, should this script be killed meanwhile.
+    timeout --kill-after=5 "$FENCING_SECONDS" "$JAVA" -XX:TieredStopAtLevel=1 -Xshare:auto -Xmx256m -cp "$JARS/libs/*" \
+        "-Dlog4j2.configurationFile=$ROOT/stack/config/log4j2.xml" -Ddeltafan.fencing.log=INFO \
+        kafka.Kafka "$STATE/kafka/fencing.properties" >"$log" 2>&1 9>&- &
+    pid=$!
+    # One that was killed before it had started leads nothing: then there is nothing to say, and the time runs out.
+    until grep -q 'handleBrokerFenced' "$log" || ((EPOCHSECONDS > deadline)) || ! kill -0 "$pid" 2>/dev/null; do
+        sleep "$POLL_SECONDS"
+    done
+    kill "$pid" 2>/dev/null || true
+    wait "$pid" || true
+}
+
+# Whether it has run before and did not end by itself, which it notes down.
+kafka_was_killed() { [[ ! -e $KAFKA_DATA/.kafka_cleanshutdown ]] && compgen -G "$KAFKA_DATA/__transaction_state-*" >/dev/null; }
+
 kafka_start() {
     need_java
     need_jars
@@ -36,6 +58,7 @@ kafka_start() {
     mkdir -p -- "$STATE/kafka"
     render "$ROOT/stack/config/kafka.properties" HOST KAFKA_LISTENERS KAFKA_ADVERTISED KAFKA_CONTROLLER_PORT KAFKA_DATA >"$STATE/kafka/server.properties"
     [[ -e $KAFKA_DATA/meta.properties ]] || format_kafka
+    if kafka_was_killed; then fence_killed_broker; fi
     jvm kafka "${KAFKA_HEAP[@]}" -- kafka.Kafka "$STATE/kafka/server.properties"
     await kafka 120 kafka_started
 }

@@ -1,18 +1,19 @@
 //! One run: a new processor with groups and a leaderboard of its own drains the topic.
 
 use super::Options;
-use super::topic::Filled;
 use crate::cost::Watched;
 use crate::pipeline::Addresses;
+use crate::processor::{Lanes, Running};
+use crate::topic::Filled;
 use anyhow::{Context, Result, bail, ensure};
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
@@ -46,17 +47,6 @@ pub(super) struct Drained {
     pub peak_mib: f64,
     /// Events that came to the receiver more than once.
     pub repeats: usize,
-}
-
-/// A program of ours that ends with the run.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 impl Drain<'_> {
@@ -105,7 +95,7 @@ impl Drain<'_> {
         let program = std::env::current_exe()?;
         let child = Command::new(program).args(["receive", "--listen", &self.options.receiver]).spawn()?;
         let watched = Watched { name: "receiver", pid: child.id() };
-        let running = Running(child);
+        let running = Running::new(child);
         let began = Instant::now();
         while self.posted().await.is_err() {
             ensure!(began.elapsed() < PATIENCE, "the receiver does not answer");
@@ -124,41 +114,17 @@ impl Drain<'_> {
     }
 
     fn processor(&self, name: &str) -> Result<(Running, Watched)> {
-        let folder = std::env::temp_dir();
-        let (config, log) = (folder.join(format!("{name}.yaml")), folder.join(format!("{name}.log")));
-        std::fs::write(&config, self.config(name))?;
-        let log = File::create(&log)?;
-        let child = Command::new(&self.options.deltafan)
-            .arg("run")
-            .arg("--config")
-            .arg(&config)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .context("the processor can't be started")?;
-        let watched = Watched { name: "processor", pid: child.id() };
-        Ok((Running(child), watched))
-    }
-
-    fn config(&self, name: &str) -> String {
         let Options { workers, window, receiver, .. } = self.options;
-        let Filled { topic, .. } = self.filled;
-        let Addresses { kafka_brokers, redis_url, .. } = self.addresses;
-        format!(
-            "kafka: {{brokers: \"{kafka_brokers}\"}}\n\
-             postgres: {{url: \"${{PROCESSOR_DATABASE_URL}}\"}}\n\
-             admin: {{listen: \"127.0.0.1:0\"}}\n\
-             log: {{level: warn}}\n\
-             pipelines:\n  {name}:\n    topic: {topic}\n    dead_letters: engagement_events.dlq\n    \
-             content: {{topic: content}}\n    transform: engagement\n    sinks:\n      \
-             redis: {{type: redis_window, enabled: {redis}, workers: {workers}, url: \"{redis_url}\", \
-             windows: [{{key: \"{name}\", length: {window}}}]}}\n      \
-             webhook: {{type: webhook, enabled: {webhook}, workers: {workers}, url: \"http://{receiver}/webhook\", \
-             secrets: [\"${{WEBHOOK_SECRET}}\"], allow_private_targets: true}}\n",
-            redis = self.wants("redis"),
-            webhook = self.wants("webhook"),
-        )
+        let lanes = Lanes {
+            name,
+            topic: &self.filled.topic,
+            brokers: &self.addresses.kafka_brokers,
+            redis_url: self.wants("redis").then_some(&self.addresses.redis_url),
+            receiver: self.wants("webhook").then_some(receiver),
+            workers: *workers,
+            window,
+        };
+        lanes.run(&self.options.deltafan)
     }
 
     async fn redis(&self) -> Result<MultiplexedConnection> {

@@ -3,18 +3,17 @@
 //! A run counts only if nothing is missing and nothing is there twice: afterwards the leaderboard shows the sum of each
 //! content, and the receiver knows as many ids as there are records.
 
-mod contents;
 mod drain;
-mod topic;
 
+use crate::contents;
 use crate::cost::Watched;
+use crate::messages::Kind;
 use crate::pipeline::{Addresses, say};
-use anyhow::{Context, Result};
+use crate::topic::{self, Filled, Shape};
+use anyhow::Result;
 use clap::Args;
 use drain::{Drain, Drained};
 use std::path::PathBuf;
-use tokio_postgres::NoTls;
-use topic::{Filled, Shape};
 
 /// What is to be measured.
 #[derive(Debug, Args)]
@@ -62,13 +61,11 @@ pub struct Options {
 /// # Errors
 /// Something does not answer, or a run leaves something out or doubles it.
 pub async fn measure(addresses: &Addresses, options: &Options) -> Result<()> {
-    let (database, connection) =
-        tokio_postgres::connect(&addresses.postgres_url, NoTls).await.context("postgres")?;
-    tokio::spawn(connection);
+    let database = addresses.database().await?;
     let contents = contents::make(&database, options.contents).await?;
     let Options { records, partitions, with_schema, .. } = *options;
     let transaction = contents::transaction(&database).await?;
-    let shape = Shape { records, partitions, with_schema, transaction, seed: 1 };
+    let shape = Shape { records, partitions, kind: Kind { with_schema, transaction, seed: 1 } };
     let filled = topic::fill(&addresses.kafka_brokers, shape, &contents).await?;
     say(&format!(
         "{records} records of {} bytes in {partitions} partitions",

@@ -125,8 +125,8 @@ const LONGEST: Duration = Duration::from_secs(300);
 const LONG: &str = "DELTAFAN_E2E_KILLS";
 const LONGEST_LONG: Duration = Duration::from_secs(3600);
 
-/// They run only where they are asked for by name: they take minutes, or try what is off by default.
-const BY_NAME: &[&str] = &["kill-shared-places", "kill-at-points-1", "kill-at-points-3"];
+/// They run only where they are asked for by name: they take minutes.
+const BY_NAME: &[&str] = &["kill-at-points-1", "kill-at-points-3"];
 
 /// What is to be run, and where.
 pub struct Run<'a> {

@@ -25,7 +25,7 @@ const SEED: &str = "DELTAFAN_E2E_SEED";
 const KILLS: &str = "DELTAFAN_E2E_KILLS";
 /// The connector's class.
 const CONNECTOR: &str = "DELTAFAN_E2E_CONNECTOR";
-/// The class around Debezium's own, which is not the default.
+/// The class around Debezium's own, which is the default.
 const RESUMING: &str = "deltafan.connect.ResumingPostgresConnector";
 /// Looks follow each other closely: a load is through within a second.
 const PAUSE: Duration = Duration::from_millis(2);

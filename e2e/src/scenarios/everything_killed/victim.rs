@@ -2,8 +2,9 @@
 
 use super::Scene;
 use crate::harness::wait::{self, seen_if};
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
@@ -66,6 +67,9 @@ impl Victim {
             (_, None) => scene.processor.process.start_again(),
             (_, Some(part)) => {
                 scene.bench.stack.run(&["start", part]).await?;
+                if self == Self::Kafka {
+                    was_fenced(scene.bench.stack.state())?;
+                }
                 if self != Self::Redis {
                     scene.bench.stack.run(&["connector"]).await?;
                 }
@@ -98,4 +102,13 @@ impl fmt::Display for Victim {
             _ => "processor",
         }))
     }
+}
+
+/// The broker that was killed led nothing any more when it was started: else it can leave a transaction hanging
+/// (docs/adr/0110). What the fencing said is gone afterwards, so that the next one has to say it again.
+fn was_fenced(state: &Path) -> Result<()> {
+    let log = state.join("kafka/fencing.log");
+    let said = std::fs::read_to_string(&log).with_context(|| log.display().to_string())?;
+    ensure!(said.contains("Fencing broker 1"), "{} names no broker that was fenced", log.display());
+    std::fs::remove_file(&log).with_context(|| log.display().to_string())
 }

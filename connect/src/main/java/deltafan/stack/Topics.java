@@ -2,6 +2,7 @@ package deltafan.stack;
 
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.HashMap;
@@ -21,6 +22,7 @@ import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.TopicDescription;
 import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.errors.TopicExistsException;
+import org.apache.kafka.common.errors.UnknownTopicOrPartitionException;
 
 /**
  * Brings the broker's topics to what a file states: makes the missing ones, repairs settings that drifted, and refuses
@@ -32,6 +34,7 @@ import org.apache.kafka.common.errors.TopicExistsException;
 public final class Topics {
     private static final short REPLICATION = 1;
     private static final int REQUEST_TIMEOUT_MS = 30_000;
+    private static final int LOOK_MS = 50;
 
     private record Wanted(String name, int partitions, Map<String, String> settings) {}
 
@@ -51,7 +54,10 @@ public final class Topics {
             List<String> made = create(admin, wanted.values());
             for (String name : made) {
                 System.out.println("made topic " + name);
+                // It is as stated, and the broker may not know it yet: the controller has answered.
+                wanted.remove(name);
             }
+            awaitKnown(admin, wanted.keySet());
             if (!samePartitions(admin, wanted)) {
                 System.exit(1);
             }
@@ -96,6 +102,22 @@ public final class Topics {
             }
         }
         return made;
+    }
+
+    /** Somebody else may have made them a moment ago, and then the broker learns of them from the controller. */
+    private static void awaitKnown(Admin admin, Collection<String> names) throws Exception {
+        long deadline = System.nanoTime() + Duration.ofMillis(REQUEST_TIMEOUT_MS).toNanos();
+        while (true) {
+            try {
+                admin.describeTopics(names).allTopicNames().get();
+                return;
+            } catch (ExecutionException e) {
+                if (!(e.getCause() instanceof UnknownTopicOrPartitionException) || System.nanoTime() > deadline) {
+                    throw e;
+                }
+                Thread.sleep(LOOK_MS);
+            }
+        }
     }
 
     private static boolean samePartitions(Admin admin, Map<String, Wanted> wanted) throws Exception {

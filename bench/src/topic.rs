@@ -1,0 +1,111 @@
+//! The topic that is drained.
+
+use crate::messages::{Kind, Messages};
+use anyhow::{Result, ensure};
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use uuid::Uuid;
+
+/// The stretch of time that the events lie in, up to the moment of filling.
+const STRETCH_US: i64 = 600_000_000;
+/// A minute for what should take seconds.
+const PATIENCE: Duration = Duration::from_secs(60);
+const QUEUE_FULL: Duration = Duration::from_millis(5);
+
+/// What is made.
+#[derive(Debug, Clone, Copy)]
+pub struct Shape {
+    /// How many records.
+    pub records: u32,
+    /// How many partitions.
+    pub partitions: i32,
+    /// What the messages are like.
+    pub kind: Kind,
+}
+
+/// What lies in the topic.
+#[derive(Debug)]
+pub struct Filled {
+    /// Its name.
+    pub topic: String,
+    /// Milliseconds by content: what a leaderboard must show.
+    pub totals: BTreeMap<Uuid, i64>,
+    /// All values together.
+    pub bytes: u64,
+}
+
+/// Makes the topic and fills it; contents are chosen by Zipf's law with exponent 1 in the order given.
+///
+/// # Errors
+/// Kafka refuses, or the messages to copy have another form.
+pub async fn fill(brokers: &str, shape: Shape, contents: &[Uuid]) -> Result<Filled> {
+    let schema = if shape.kind.with_schema { "-schema" } else { "" };
+    let topic = format!("bench.events-{}{schema}-{:08x}", shape.partitions, rand::random::<u32>());
+    make(brokers, &topic, shape.partitions).await?;
+    let name = topic.clone();
+    let (brokers, contents) = (brokers.to_owned(), contents.to_vec());
+    let (totals, bytes) =
+        tokio::task::spawn_blocking(move || write(&brokers, &name, shape, &contents)).await??;
+    Ok(Filled { topic, totals, bytes })
+}
+
+fn admin(brokers: &str) -> Result<AdminClient<DefaultClientContext>> {
+    Ok(ClientConfig::new().set("bootstrap.servers", brokers).create()?)
+}
+
+/// Makes an empty one.
+///
+/// # Errors
+/// Kafka refuses.
+pub async fn make(brokers: &str, topic: &str, partitions: i32) -> Result<()> {
+    let new =
+        NewTopic::new(topic, partitions, TopicReplication::Fixed(1)).set("max.message.bytes", "16777216");
+    let made = admin(brokers)?.create_topics([&new], &AdminOptions::new()).await?;
+    made.into_iter()
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|(topic, code)| anyhow::anyhow!("{topic}: {code}"))?;
+    Ok(())
+}
+
+/// Deletes a topic.
+///
+/// # Errors
+/// Kafka refuses.
+pub async fn delete(brokers: &str, topic: &str) -> Result<()> {
+    admin(brokers)?.delete_topics(&[topic], &AdminOptions::new()).await?;
+    Ok(())
+}
+
+fn write(brokers: &str, topic: &str, shape: Shape, contents: &[Uuid]) -> Result<(BTreeMap<Uuid, i64>, u64)> {
+    let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("partitioner", "murmur2_random")
+        .set("linger.ms", "20")
+        .set("batch.size", "1000000")
+        .set("queue.buffering.max.kbytes", "131072")
+        .create()?;
+    let mut messages = Messages::new(shape.kind, contents)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    let first_us = i64::try_from(now.as_micros())? - STRETCH_US;
+    let (mut totals, mut bytes) = (BTreeMap::new(), 0);
+    for id in 0..shape.records {
+        let at_us = first_us + STRETCH_US * i64::from(id) / i64::from(shape.records);
+        let (content, ms) = messages.make(u64::from(id) + 1, at_us)?;
+        *totals.entry(content).or_default() += ms;
+        bytes += u64::try_from(messages.value.len())?;
+        let mut record = BaseRecord::to(topic).key(&messages.key).payload(&messages.value);
+        while let Err((error, back)) = producer.send(record) {
+            ensure!(error == KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), "{error}");
+            record = back;
+            thread::park_timeout(QUEUE_FULL);
+        }
+    }
+    producer.flush(PATIENCE)?;
+    Ok((totals, bytes))
+}
