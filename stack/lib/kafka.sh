@@ -35,6 +35,7 @@ FENCING_SECONDS=20
 fence_killed_broker() {
     local log=$STATE/kafka/fencing.log pid deadline=$((EPOCHSECONDS + FENCING_SECONDS))
     render "$ROOT/stack/config/kafka-fencing.properties" HOST KAFKA_CONTROLLER_PORT KAFKA_DATA >"$STATE/kafka/fencing.properties"
+    : >"$log" # what the last one said is no answer
     # Bound in time, should this script be killed meanwhile.
     timeout --kill-after=5 "$FENCING_SECONDS" "$JAVA" -XX:TieredStopAtLevel=1 -Xshare:auto -Xmx256m -cp "$JARS/libs/*" \
         "-Dlog4j2.configurationFile=$ROOT/stack/config/log4j2.xml" -Ddeltafan.fencing.log=INFO \
