@@ -3,7 +3,7 @@
 
 use crate::position::{LogId, Positions};
 use crate::postgres::explain;
-use crate::sink::redis_window::{Base, By, Cells, MAX_CELLS, Member, Past, PastError, Rows, Telling};
+use crate::sink::redis_window::{Base, By, Cells, MAX_MEMBERS, Member, Past, PastError, Rows, Telling};
 use crate::source::client::Cluster;
 use crate::source::topic;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -160,7 +160,7 @@ async fn read(
     by: By,
     pieces: &mpsc::Sender<Result<Cells, PastError>>,
 ) -> Result<(), tokio_postgres::Error> {
-    let fetch = client.prepare(&format!("FETCH FORWARD {MAX_CELLS} FROM deltafan_sums")).await?;
+    let fetch = client.prepare(&format!("FETCH FORWARD {MAX_MEMBERS} FROM deltafan_sums")).await?;
     loop {
         let mut cells = Cells::new();
         for row in client.query(&fetch, &[]).await? {

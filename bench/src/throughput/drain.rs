@@ -6,8 +6,8 @@ use crate::pipeline::Addresses;
 use crate::processor::{Lanes, Running};
 use crate::topic::Filled;
 use anyhow::{Context, Result, bail, ensure};
-use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
+use redis::{AsyncCommands, AsyncConnectionConfig};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
@@ -129,7 +129,9 @@ impl Drain<'_> {
 
     async fn redis(&self) -> Result<MultiplexedConnection> {
         let client = redis::Client::open(self.addresses.redis_url.as_str())?;
-        Ok(client.get_multiplexed_async_connection().await?)
+        // On a machine with both cores busy an answer takes longer than the half second that is the default.
+        let config = AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
+        Ok(client.get_multiplexed_async_connection_with_config(&config).await?)
     }
 
     /// When the first effect was there, and when Redis and the receiver had everything.

@@ -77,7 +77,7 @@ pub(super) struct Request<B> {
 
 /// A request covers at most so many records, whatever becomes of them, and about so many bytes of them.
 const COVERED_MOST: usize = 20_000;
-const COVERED_MOST_BYTES: usize = 2 * 1024 * 1024;
+const COVERED_MOST_BYTES: usize = 4 * 1024 * 1024;
 
 impl<B: Batch> Request<B> {
     pub fn new(epoch: Epoch, log: LogId, batch: B) -> Self {

@@ -11,8 +11,8 @@ use tokio::sync::Mutex;
 /// A window may last this long at most: its buckets of a second stay below three millions.
 const MAX_LENGTH_S: u32 = 31 * 24 * 3600;
 
-/// How many events one write takes at most, whether they have an effect or not: some 250 KB of memory per batch.
-const MAX_RECORDS: usize = 5000;
+/// How many events one write takes at most, whether they have an effect or not: some 500 KB of memory per batch.
+const MAX_RECORDS: usize = 10_000;
 
 /// Why a setting can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

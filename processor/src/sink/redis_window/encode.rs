@@ -8,12 +8,16 @@ use crate::decode::row::EngagementRow;
 use crate::decode::timestamp::Timestamp;
 use crate::position::{Offset, Partition};
 use crate::sink::{Batch, Event, Refusal};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// How many cells one write changes at most (give or take the last event): Redis is blocked up to 31 ms by 4,000.
-pub const MAX_CELLS: usize = 1000;
+/// How many cells one write changes at most (give or take the last event): each takes Redis half a microsecond.
+const MAX_CELLS: usize = 4000;
+
+/// How many members one write changes at most (give or take the last event): each takes Redis up to 6 microseconds where there are
+/// 100,000, so that no write blocks it for more than 10 ms.
+pub const MAX_MEMBERS: usize = 1200;
 
 /// A write is full at so many bytes of names: a device is as long as its row says, and each is in memory until it is written.
 const MAX_NAME_BYTES: usize = 1024 * 1024;
@@ -23,7 +27,7 @@ const MAX_NAME_BYTES: usize = 1024 * 1024;
 const MAX_DURATION_MS: i64 = i32::MAX as i64;
 
 /// What a cell belongs to: leaderboards by content and by content type share the cells of contents.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Member {
     /// A content, by its id.
     Content(Uuid),
@@ -111,6 +115,8 @@ pub struct WindowBatch {
     name_bytes: usize,
     /// Summed up, for all other cases.
     cells: Cells,
+    /// Whose cells these are.
+    members: HashSet<Member>,
     /// How far in the WAL the changes of each partition reach, whether they have an effect or not.
     last_lsn: BTreeMap<Partition, u64>,
 }
@@ -124,6 +130,7 @@ impl WindowBatch {
             entries: Vec::new(),
             name_bytes: 0,
             cells: Cells::new(),
+            members: HashSet::new(),
             last_lsn: BTreeMap::new(),
         }
     }
@@ -150,6 +157,10 @@ fn sum<'a>(entries: impl Iterator<Item = &'a Entry>) -> Cells {
         *cells.entry(entry.cell.clone()).or_default() += entry.ms;
     }
     cells
+}
+
+fn members_of(cells: &Cells) -> HashSet<Member> {
+    cells.keys().map(|(_, member)| member.clone()).collect()
 }
 
 fn name_bytes(entries: &[Entry]) -> usize {
@@ -187,7 +198,11 @@ impl Batch for WindowBatch {
             };
             for member in members(row, self.wanted) {
                 let (cell, ms) = ((second, member), sign * ms);
-                *self.cells.entry(cell.clone()).or_default() += ms;
+                let sum = self.cells.entry(cell.clone()).or_insert_with(|| {
+                    self.members.insert(cell.1.clone());
+                    0
+                });
+                *sum += ms;
                 self.name_bytes += cell.1.name_bytes();
                 self.entries.push(Entry { event: self.events, stamp, cell, ms });
             }
@@ -197,7 +212,10 @@ impl Batch for WindowBatch {
     }
 
     fn is_full(&self) -> bool {
-        self.events >= self.max_records || self.cells.len() >= MAX_CELLS || self.name_bytes >= MAX_NAME_BYTES
+        self.events >= self.max_records
+            || self.cells.len() >= MAX_CELLS
+            || self.members.len() >= MAX_MEMBERS
+            || self.name_bytes >= MAX_NAME_BYTES
     }
 
     fn len(&self) -> usize {
@@ -213,14 +231,17 @@ impl Batch for WindowBatch {
         let events = self.events.saturating_sub(at);
         self.events -= events;
         self.cells = sum(self.entries.iter());
+        self.members = members_of(&self.cells);
         self.name_bytes = name_bytes(&self.entries);
         // Not known of the halves; a later write says it.
         self.last_lsn.clear();
+        let cells = sum(entries.iter());
         Self {
             max_records: self.max_records,
             wanted: self.wanted,
             events,
-            cells: sum(entries.iter()),
+            members: members_of(&cells),
+            cells,
             name_bytes: name_bytes(&entries),
             entries,
             last_lsn: BTreeMap::new(),

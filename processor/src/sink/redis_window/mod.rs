@@ -35,6 +35,7 @@ mod config;
 mod encode;
 mod error;
 mod opening;
+mod pack;
 mod past;
 mod ranking;
 mod reading;
@@ -45,7 +46,7 @@ mod ticker;
 mod tests;
 
 pub use config::{Settings, SettingsError, Window};
-pub use encode::{Cell, Cells, MAX_CELLS, Member, WindowBatch};
+pub use encode::{Cell, Cells, MAX_MEMBERS, Member, WindowBatch};
 pub use past::{Base, Past, PastError, Rows, Telling};
 pub use ranking::{By, Contents, Learnt};
 pub use reading::{Reading, read};

@@ -2,7 +2,8 @@
 //! head of `lua/prelude.lua`.
 
 use super::config::Window;
-use super::encode::{Cells, Member};
+use super::encode::Cells;
+use super::pack::pack;
 use super::ranking::By;
 use crate::position::Offset;
 use crate::transform::Content;
@@ -65,13 +66,14 @@ impl Scripts {
         }
     }
 
-    /// The same scripts with another clock; what production runs has no such door.
+    /// The same scripts with some texts replaced, a clock for instance; what production runs has no such door.
     #[cfg(test)]
-    pub(super) fn with_clock(clock: &str) -> Self {
-        let original = include_str!("lua/clock.lua");
+    pub(super) fn with(edits: &[(&str, &str)]) -> Self {
         Self::edited(|code| {
-            assert!(code.starts_with(original), "the clock stands in front");
-            code.replacen(original, clock, 1)
+            edits.iter().fold(code.to_owned(), |code, (original, other)| {
+                assert!(code.contains(original), "no {original}");
+                code.replacen(original, other, 1)
+            })
         })
     }
 }
@@ -165,17 +167,9 @@ impl Keys {
             };
             cmd.arg(*to);
         }
-        let mut text = Uuid::encode_buffer();
         for bucket in buckets() {
             if let Some(((second, _), _)) = bucket.first() {
-                cmd.arg(*second).arg(bucket.len());
-            }
-            for ((_, member), ms) in bucket {
-                match member {
-                    Member::Content(id) => cmd.arg(&*id.hyphenated().encode_lower(&mut text)),
-                    Member::Device(name) => cmd.arg(&**name),
-                };
-                cmd.arg(**ms);
+                cmd.arg(*second).arg(pack(bucket.iter().map(|((_, member), ms)| (member, **ms))));
             }
         }
         add_types(&mut cmd, types);

@@ -3,7 +3,7 @@
 --
 -- ARGV: prefix, incarnation believed in, number of spans, number of buckets, then
 --       a span:    position field, offset expected ('' for none), offset to move to
---       a bucket:  second, number of cells, then a cell: member, milliseconds to add
+--       a bucket:  second, a pack of its cells
 --       by content type, of the contents in the cells, as far as it is known: content, version, type
 -- Answer: {'ok'}, {'gone'} (no such window, or another incarnation), {'held', offset or '' of each span}.
 local function main()
@@ -32,15 +32,13 @@ local function main()
     begun = true
     notice_missing_public()
     for _ = 1, filling do
-        local second, cells = ARGV[at], tonumber(ARGV[at + 1])
-        local first, last = at + 2, at + 1 + 2 * cells
-        local seconds = tonumber(second)
-        if seconds > clock then
-            add(future, 'f:', second, ARGV, first, last)
-        elseif seconds >= low then
-            add(buckets, 'b:', second, ARGV, first, last)
+        local second, pack = ARGV[at], ARGV[at + 1]
+        if tonumber(second) > clock then
+            add(future, 'f:', second, pack)
+        elseif tonumber(second) >= low then
+            add(buckets, 'b:', second, pack)
         end
-        at = last + 1
+        at = at + 2
     end
     told.along = true
     tell(ARGV, at)

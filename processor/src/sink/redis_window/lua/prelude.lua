@@ -19,7 +19,7 @@
 --   {K}:totals              member -> milliseconds, never zero
 --   {K}:buckets             "<incarnation>:<second>", scored by second: which buckets have cells
 --   {K}:future              the same of the buckets whose time has not come
---   {K}:b:<incarnation>:<second>   a bucket: member -> milliseconds, never zero
+--   {K}:b:<incarnation>:<second>   a bucket: a list of packs of cells; a pack is a MessagePack array: member, milliseconds, …
 --   {K}:f:<incarnation>:<second>   a bucket whose time has not come
 --                           (both outlive their time by a week at most: those that nothing names any more go by themselves)
 --   {K}:draft               the public key in the making
@@ -37,7 +37,10 @@
 -- So expiry and admission can go in pieces of any size: when nothing is due any more, the buckets are just those of
 -- the window, and by 1 the totals are too.
 --
--- Numbers: Lua has doubles, exact up to 2^53 (285,000 years in milliseconds); sums are made by HINCRBY. A number goes
+-- A write puts a pack to the bucket as it came, whatever other packs say of the same members: one command for each bucket, not
+-- for each cell.
+--
+-- Numbers: Lua has doubles, exact up to 2^53 (285,000 years in milliseconds); totals are made by HINCRBY. A number goes
 -- to Redis with 17 digits, so total / 1000 arrives as the double nearest to the decimal.
 
 local public, meta, positions, totals, buckets, future, draft, groups, sums, untold = unpack(KEYS)
@@ -95,9 +98,6 @@ end
 -- What a script changes in the totals.
 local changes = sheet()
 
--- Buckets that were given cells, as second, name, …, for each index.
-local filled = {[buckets] = {}, [future] = {}}
-
 -- Thrown where a bucket that the index names has no cells: somebody removed it. Were it written to, it would look whole and
 -- hold too little, and its totals would stay for ever.
 local TORN = {}
@@ -106,36 +106,48 @@ local TORN = {}
 -- default counts anew anyway.
 local ORPHANED = 7 * 24 * 3600
 
--- Adds to the cells of one bucket: a list of member, milliseconds, …, from `first` to `last`.
-local function add(index, kind, second, list, first, last)
+-- So often the last packs of a bucket are put into one, up to so many cells: a bucket grows with its members and not with the
+-- writes to it, and what is large already is not touched again.
+local MOST_PACKS = 32
+local MERGED = 1000
+local function merge(key, packs)
+    local sum, last = sheet(), 0
+    while last < packs and #sum.order < MERGED do
+        last = last + 1
+        local cells = cmsgpack.unpack(call('LINDEX', key, -last))
+        for i = 1, #cells, 2 do
+            gather(sum, cells[i], cells[i + 1])
+        end
+    end
+    local merged = {}
+    for _, member in ipairs(sum.order) do
+        if sum.ms[member] ~= 0 then
+            merged[#merged + 1] = member
+            merged[#merged + 1] = sum.ms[member]
+        end
+    end
+    call('LTRIM', key, 0, -last)
+    call('LSET', key, -1, cmsgpack.pack(merged))
+end
+
+-- Adds a pack of cells to a bucket.
+local function add(index, kind, second, pack)
     local name = incarnation .. ':' .. second
     local key = prefix .. kind .. name
-    local is_known = call('ZSCORE', index, name)
-    if is_known and call('EXISTS', key) == 0 then
-        error(TORN)
-    end
-    local counted, zero = index == buckets, {}
-    for i = first, last, 2 do
-        local member, ms = list[i], list[i + 1]
-        if call('HINCRBY', key, member, ms) == 0 then
-            zero[#zero + 1] = member
+    local packs = call('RPUSH', key, pack)
+    if packs == 1 then
+        if call('ZADD', index, second, name) == 0 then
+            error(TORN)
         end
-        if counted then
-            gather(changes, member, tonumber(ms))
-        end
+        call('EXPIRE', key, math.max(second - clock, 0) + length + ORPHANED)
+    elseif packs % MOST_PACKS == 0 then
+        merge(key, packs)
     end
-    if #zero > 0 then
-        many('HDEL', key, zero)
-    end
-    if #zero > 0 and call('EXISTS', key) == 0 then
-        call('ZREM', index, name)
-    else
-        if not is_known then
-            call('EXPIRE', key, math.max(second - clock, 0) + length + ORPHANED)
+    if index == buckets then
+        local cells = cmsgpack.unpack(pack)
+        for i = 1, #cells, 2 do
+            gather(changes, cells[i], cells[i + 1])
         end
-        local filled = filled[index]
-        filled[#filled + 1] = second
-        filled[#filled + 1] = name
     end
 end
 
@@ -176,10 +188,8 @@ end
 -- What changes of totals mean for the sums of a leaderboard by content type: see groups.lua.
 local regroup
 
--- Brings the indices, the totals and the public key up to what was done to the cells.
+-- Brings the totals and the public key up to what was done to the cells.
 local function settle()
-    many('ZADD', buckets, filled[buckets])
-    many('ZADD', future, filled[future])
     local changed = add_up(totals, changes)
     if by == 'content_type' then
         changed = add_up(sums, regroup(changed))

@@ -18,10 +18,12 @@ local low = clock - tonumber(state[2])
 local due = {}
 local function collect(index, kind, from, to, sign)
     for _, name in ipairs(call('ZRANGEBYSCORE', index, from, to)) do
-        local cells = call('HGETALL', ARGV[1] .. kind .. name)
-        for i = 1, #cells, 2 do
-            due[#due + 1] = cells[i]
-            due[#due + 1] = string.format('%d', sign * tonumber(cells[i + 1]))
+        for _, pack in ipairs(call('LRANGE', ARGV[1] .. kind .. name, 0, -1)) do
+            local cells = cmsgpack.unpack(pack)
+            for i = 1, #cells, 2 do
+                due[#due + 1] = cells[i]
+                due[#due + 1] = string.format('%d', sign * cells[i + 1])
+            end
         end
     end
 end

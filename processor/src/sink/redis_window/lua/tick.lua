@@ -2,7 +2,7 @@
 -- Moves the window on: takes out what has expired, takes in what has come due, makes the public key again where it is
 -- missing, each in pieces. Any number of instances may do so as often as they like.
 --
--- ARGV: prefix, number of cells to handle at most (about: the last page is taken whole). A bucket counts as a cell more,
+-- ARGV: prefix, number of cells to handle at most (about: the last pack is taken whole). A bucket counts as a cell more,
 --       and a cell that is taken in counts twice: so long each takes. And a number that grows by one with each tick of
 --       whoever ticks.
 -- Answer: {'ok', incarnation, 1 where more is due, else 0, {position field, offset…}, second from which the window is whole or
@@ -34,22 +34,17 @@ local function look_after(index, kind)
     end
 end
 
--- Takes cells out of a bucket, up to the budget, and gives each to `use`. Answers whether the bucket is empty.
--- A scan that starts over in the next call is right, since it takes away what it returns.
+-- Takes packs out of a bucket, up to the budget, and gives each to `use`. Answers whether the bucket is empty.
 local function take(key, use)
-    local from = '0'
     repeat
-        local page = call('HSCAN', key, from, 'COUNT', budget)
-        from = page[1]
-        local members, cells = {}, page[2]
-        for i = 1, #cells, 2 do
-            members[#members + 1] = cells[i]
-            use(cells[i], cells[i + 1])
+        local pack = call('LPOP', key)
+        if not pack then
+            return true
         end
-        many('HDEL', key, members)
-        budget = budget - math.max(#members, 1)
-    until from == '0' or budget <= 0
-    budget = budget - 1
+        local cells = cmsgpack.unpack(pack)
+        use(pack, cells)
+        budget = budget - math.max(#cells / 2, 1)
+    until budget <= 0
     return call('EXISTS', key) == 0
 end
 
@@ -72,7 +67,12 @@ local function expire()
         if not name then
             return
         end
-        local empty = take(key, function(member, ms) gather(changes, member, -tonumber(ms)) end)
+        local empty = take(key, function(_, cells)
+            for i = 1, #cells, 2 do
+                gather(changes, cells[i], -cells[i + 1])
+            end
+        end)
+        budget = budget - 1
         if empty then
             call('ZREM', buckets, name)
         end
@@ -91,13 +91,11 @@ local function admit()
             call('UNLINK', key)
             budget = budget - 1
         else
-            local cells = {}
-            empty = take(key, function(member, ms)
-                cells[#cells + 1] = member
-                cells[#cells + 1] = ms
+            empty = take(key, function(pack, cells)
+                add(buckets, 'b:', second, pack)
+                budget = budget - #cells / 2
             end)
-            add(buckets, 'b:', second, cells, 1, #cells)
-            budget = budget - #cells / 2
+            budget = budget - 1
         end
         if empty then
             call('ZREM', future, name)

@@ -33,7 +33,9 @@ const CLOCK: &str = "local function time()
 end
 ";
 
-static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts::with_clock(CLOCK));
+const EDITED_CLOCK: (&str, &str) = (include_str!("../lua/clock.lua"), CLOCK);
+
+static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts::with(&[EDITED_CLOCK]));
 
 fn log() -> LogId {
     LogId::new("cluster", "topic")
@@ -74,8 +76,20 @@ impl Contents for Feed {
 
 /// A sink and a ticker that look at the test's clock.
 fn lane(settings: &Settings, budget: u32) -> (RedisWindow, Ticker) {
-    let (ticker, seen) = Ticker::with(settings, &SCRIPTS, budget);
-    (RedisWindow::with(settings, seen, &SCRIPTS), ticker)
+    lane_with(settings, budget, &SCRIPTS)
+}
+
+fn lane_with(settings: &Settings, budget: u32, scripts: &'static Scripts) -> (RedisWindow, Ticker) {
+    let (ticker, seen) = Ticker::with(settings, scripts, budget);
+    (RedisWindow::with(settings, seen, scripts), ticker)
+}
+
+/// The cells of a bucket, pack by pack.
+async fn cells_of(redis: &mut MultiplexedConnection, bucket: &str) -> Vec<Vec<(String, i64)>> {
+    const READ: &str = "local packs = redis.call('LRANGE', KEYS[1], 0, -1)
+        for i, pack in ipairs(packs) do packs[i] = cmsgpack.unpack(pack) end
+        return packs";
+    redis::cmd("EVAL").arg(READ).arg(1).arg(bucket).query_async(redis).await.expect("packs")
 }
 
 async fn set_clock(redis: &mut MultiplexedConnection, second: i64) {

@@ -1,6 +1,8 @@
 //! The window itself: what enters, what leaves, what clients see.
 
 use super::*;
+use crate::sink::redis_window::Member;
+use crate::sink::redis_window::pack::pack;
 
 const KEY: &str = "engagement:10min";
 
@@ -187,4 +189,41 @@ async fn a_window_empties_by_itself_in_time() {
     assert_eq!(board(&mut redis, "longer").await, [(1, 1.5)], "the other window keeps it");
     stop.send(()).expect("it runs");
     running.await.expect("it ends");
+}
+
+/// Names of any length and numbers of any size are packed as Redis unpacks them; and a bucket to which is written again and again
+/// grows with what it holds, not with the writes.
+#[tokio::test]
+async fn a_bucket_holds_what_was_written_and_does_not_grow_with_the_writes() {
+    let server = Server::start(&[]);
+    let mut redis = server.connect().await;
+    let names = [1, 31, 32, 255, 256, 70_000].map(|length| "n".repeat(length));
+    let member = |(name, ms): (&String, i64)| (Member::Device(name.as_str().into()), ms);
+    let cells: Vec<_> =
+        names.iter().zip([1, -1, 1 << 31, -(1 << 31), -(1 << 31) - 1, 1 << 53]).map(member).collect();
+    let packed = pack(cells.iter().map(|(member, ms)| (member, *ms)));
+    redis::cmd("RPUSH").arg("bucket").arg(&packed).exec_async(&mut redis).await.expect("pushed");
+    let unpacked = cells_of(&mut redis, "bucket").await.concat();
+    let expected = cells.iter().map(|(member, ms)| match member {
+        Member::Device(name) => (name.to_string(), *ms),
+        Member::Content(id) => (id.to_string(), *ms),
+    });
+    assert_eq!(unpacked, expected.collect::<Vec<_>>());
+
+    let (mut sink, mut ticker) = lane(&settings(&server, &[(KEY, 600)]), 1000);
+    set_clock(&mut redis, 10_000).await;
+    sink.positions(&log(), &[0]).await.expect("positions");
+    for n in 0..500 {
+        let record = insert(n, u128::try_from(n % 7).expect("small"), 10_000, 1);
+        assert_eq!(write(&mut sink, 0, n, &[record]).await.expect("written"), DURABLE);
+    }
+    let keys: Vec<String> = redis::cmd("KEYS").arg("*:b:*").query_async(&mut redis).await.expect("keys");
+    let packs = cells_of(&mut redis, &keys[0]).await;
+    assert!(packs.len() < 32 && packs.concat().len() < 7 + 32, "{} packs", packs.len());
+    assert_eq!(packs.concat().iter().map(|(_, ms)| ms).sum::<i64>(), 500);
+    let ttl: i64 = redis::cmd("TTL").arg(&keys[0]).query_async(&mut redis).await.expect("ttl");
+    assert!(ttl > 0, "it still goes by itself once nothing names it");
+    set_clock(&mut redis, 10_601).await;
+    drain(&mut ticker).await;
+    assert_eq!(board(&mut redis, KEY).await, []);
 }

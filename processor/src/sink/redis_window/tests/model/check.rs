@@ -36,13 +36,13 @@ impl World {
         };
         let incarnation = &meta["incarnation"];
         let mut sums: BTreeMap<String, i64> = BTreeMap::new();
-        let cells: Vec<String> = redis::cmd("KEYS")
+        let buckets: Vec<String> = redis::cmd("KEYS")
             .arg(format!("{prefix}b:{incarnation}:*"))
             .query_async(&mut self.redis)
             .await
             .expect("keys");
-        for bucket in cells {
-            for (member, ms) in self.hash::<i64>(&bucket).await {
+        for bucket in buckets {
+            for (member, ms) in cells_of(&mut self.redis, &bucket).await.into_iter().flatten() {
                 assert_ne!(ms, 0, "a cell of nothing");
                 *sums.entry(member).or_default() += ms;
             }

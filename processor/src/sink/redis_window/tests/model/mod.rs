@@ -24,6 +24,15 @@ const START: i64 = 1_000_000;
 /// Keys without which a window is lost.
 const COMPANIONS: [&str; 7] = ["meta", "positions", "totals", "buckets", "groups", "sums", "untold"];
 
+/// Packs are merged soon, and what is merged is large soon.
+static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| {
+    Scripts::with(&[EDITED_CLOCK, ("MOST_PACKS = 32", "MOST_PACKS = 3"), ("MERGED = 1000", "MERGED = 4")])
+});
+
+fn lane(settings: &Settings, budget: u32) -> (RedisWindow, Ticker) {
+    lane_with(settings, budget, &SCRIPTS)
+}
+
 async fn history(server: &Server, logs: Vec<Vec<Record>>, steps: Vec<Step>) -> BTreeMap<&'static str, usize> {
     let mut world = World::new(server, logs).await;
     for step in steps {
