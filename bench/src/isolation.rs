@@ -3,7 +3,7 @@
 
 use crate::cost::Watched;
 use crate::pipeline::{Addresses, say};
-use crate::steady::{Common, Manner, Quantiles, Scene, Sink, Steady};
+use crate::steady::{Common, Load, Manner, Quantiles, Scene, Sink, Watch};
 use anyhow::{Result, ensure};
 use clap::Args;
 use serde_json::json;
@@ -77,29 +77,30 @@ pub async fn measure(addresses: &Addresses, options: &Options) -> Result<()> {
 
 async fn faults(scene: &Scene<'_>, options: &Options) -> Result<()> {
     let (_running, processor) = scene.processor(&Sink::ALL)?;
-    let steady = scene.steady(options.rate).await?;
+    let watch = scene.watch().await?;
+    let load = scene.load(0, options.rate)?;
     tokio::time::sleep(WARM_UP).await;
-    steady.all_in(&Sink::ALL).await?;
+    watch.all_in(&Sink::ALL, load.next()).await?;
     for fault in &FAULTS {
-        let measured = one(scene, options, &steady, &processor, fault).await?;
+        let measured = one(scene, options, (&watch, &load), &processor, fault).await?;
         measured.say(options, fault)?;
         if let Some(path) = &options.common.results {
             let mut file = OpenOptions::new().create(true).append(true).open(path)?;
             writeln!(file, "{}", measured.json(options, fault))?;
         }
     }
-    let (written, repeats) = steady.finish().await?;
-    say(&format!("{written} records, each in both sinks; {repeats} came to the receiver again"))
+    let repeats = watch.finish(&load).await?;
+    say(&format!("{} records, each in both sinks; {repeats} came to the receiver again", load.next()))
 }
 
 async fn one(
     scene: &Scene<'_>,
     options: &Options,
-    steady: &Steady,
+    (watch, load): (&Watch, &Load),
     processor: &Watched,
     fault: &Fault,
 ) -> Result<Measured> {
-    let (victim, other) = (options.victim, other(options.victim));
+    let (victim, other) = (options.victim, options.victim.other());
     let stretch = Duration::from_secs(u64::from(options.seconds)) / options.stretches;
     let mut measured = Measured::default();
     for _ in 0..options.stretches {
@@ -118,20 +119,13 @@ async fn one(
         let end = Instant::now();
         ensure!(proxy.struck() > struck, "{} was never {}", victim.name(), fault.name);
         proxy.set(Manner::Sound);
-        measured.caught_up.push(steady.all_in(&[victim]).await?.as_secs_f64());
+        measured.caught_up.push(watch.all_in(&[victim], load.next()).await?.as_secs_f64());
         tokio::time::sleep(SETTLE).await;
-        measured.sound.push(steady.own_share(other, from, to));
-        measured.faulty.push(steady.own_share(other, to, end));
+        measured.sound.push(watch.own_share(load, other, from, to));
+        measured.faulty.push(watch.own_share(load, other, to, end));
         measured.grown_mib = measured.grown_mib.max(most - held);
     }
     Ok(measured)
-}
-
-fn other(sink: Sink) -> Sink {
-    match sink {
-        Sink::Redis => Sink::Webhook,
-        Sink::Webhook => Sink::Redis,
-    }
 }
 
 fn median(of: &[Quantiles], value: fn(&Quantiles) -> f64) -> f64 {
@@ -162,7 +156,7 @@ impl Measured {
              memory at most {:+.1} MiB; caught up within {:.1} s",
             options.victim.name(),
             fault.name,
-            other(options.victim).name(),
+            options.victim.other().name(),
             p50(&self.sound),
             p50(&self.faulty),
             self.allowed_ms(),

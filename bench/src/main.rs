@@ -5,8 +5,10 @@
 
 mod bare;
 mod burst;
+mod catch_up;
 mod contents;
 mod cost;
+mod flushed;
 mod isolation;
 mod latency;
 mod messages;
@@ -71,6 +73,20 @@ enum Measure {
         #[command(flatten)]
         options: isolation::Options,
     },
+    /// A lane with a million records behind it, alone and beside one that is not.
+    CatchUp {
+        #[command(flatten)]
+        addresses: Addresses,
+        #[command(flatten)]
+        options: catch_up::Options,
+    },
+    /// How long a leaderboard takes to be complete again after FLUSHALL. It empties the stack's Redis.
+    Flushed {
+        #[command(flatten)]
+        addresses: Addresses,
+        #[command(flatten)]
+        options: flushed::Options,
+    },
     /// The neutral receiver alone, for other senders.
     Receive {
         /// Host and port.
@@ -100,6 +116,8 @@ async fn main() -> Result<()> {
         Measure::Throughput { addresses, options } => throughput::measure(&addresses, &options).await,
         Measure::Share { addresses, options } => share::measure(&addresses, &options).await,
         Measure::Isolation { addresses, options } => isolation::measure(&addresses, &options).await,
+        Measure::CatchUp { addresses, options } => catch_up::measure(&addresses, &options).await,
+        Measure::Flushed { addresses, options } => flushed::measure(&addresses, &options).await,
         Measure::Receive { listen, before_id } => receiver::serve(&listen, &before_id).await,
     }
 }

@@ -41,18 +41,19 @@ pub async fn measure(addresses: &Addresses, options: &Options) -> Result<()> {
 
 async fn at_rate(scene: &Scene<'_>, options: &Options, rate: u32) -> Result<()> {
     let (_running, processor) = scene.processor(&Sink::ALL)?;
-    let steady = scene.steady(rate).await?;
+    let watch = scene.watch().await?;
+    let load = scene.load(0, rate)?;
     tokio::time::sleep(WARM_UP).await;
-    steady.all_in(&Sink::ALL).await?;
+    watch.all_in(&Sink::ALL, load.next()).await?;
     let (from, cpu) = (Instant::now(), processor.cpu_seconds()?);
     tokio::time::sleep(Duration::from_secs(u64::from(options.seconds))).await;
     let (to, cpu) = (Instant::now(), processor.cpu_seconds()? - cpu);
-    steady.all_in(&Sink::ALL).await?;
+    watch.all_in(&Sink::ALL, load.next()).await?;
     let share = cpu / (to - from).as_secs_f64() * 100.0;
     say(&format!("{rate}/s, the processor busy for {share:.1} % of a core"))?;
-    say(&format!("  due → at a bare consumer    {}", steady.bare_share(from, to)))?;
+    say(&format!("  due → at a bare consumer    {}", watch.bare_share(&load, from, to)))?;
     for sink in Sink::ALL {
-        let quantiles = steady.own_share(sink, from, to);
+        let quantiles = watch.own_share(&load, sink, from, to);
         say(&format!("  … → {:24} {quantiles}", sink.name()))?;
         if let Some(path) = &options.common.results {
             let mut file = OpenOptions::new().create(true).append(true).open(path)?;
@@ -64,5 +65,5 @@ async fn at_rate(scene: &Scene<'_>, options: &Options, rate: u32) -> Result<()> 
             writeln!(file, "{line}")?;
         }
     }
-    steady.finish().await.map(drop)
+    watch.finish(&load).await.map(drop)
 }

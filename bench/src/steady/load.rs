@@ -1,4 +1,4 @@
-//! Writes records at the moments when they are due.
+//! Writes records: at the moments when they are due, or as fast as it goes.
 
 use super::watch::Places;
 use crate::messages::Messages;
@@ -18,6 +18,8 @@ const QUEUE_FULL: Duration = Duration::from_millis(1);
 pub struct Load {
     began: Instant,
     rate: u32,
+    /// The number of its first record.
+    first: usize,
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<Result<()>>>>,
 }
@@ -29,29 +31,41 @@ struct Shared {
 }
 
 impl Load {
-    /// Begins at once, with `rate` records a second.
+    /// Begins at once, with `rate` records a second, of which the first has the number `first`.
     ///
     /// # Errors
     /// Kafka's client can't be made.
-    pub fn start(brokers: &str, topic: &str, messages: Messages, places: Places, rate: u32) -> Result<Self> {
-        let producer: ThreadedProducer<DefaultProducerContext> =
-            ClientConfig::new().set("bootstrap.servers", brokers).set("linger.ms", "0").create()?;
+    pub fn start(mut writer: Writer, first: usize, rate: u32) -> Result<Self> {
         let shared = Arc::new(Shared::default());
         let began = Instant::now();
-        let (theirs, topic) = (Arc::clone(&shared), topic.to_owned());
-        let thread =
-            thread::spawn(move || write(&producer, &topic, messages, &places, &theirs, (began, rate)));
-        Ok(Self { began, rate, shared, thread: Mutex::new(Some(thread)) })
+        let theirs = Arc::clone(&shared);
+        let thread = thread::spawn(move || {
+            for index in 0.. {
+                if theirs.stops.load(Ordering::Acquire) {
+                    break;
+                }
+                let due = due_at(began, rate, index);
+                while let Some(early) =
+                    due.checked_duration_since(Instant::now()).filter(|early| !early.is_zero())
+                {
+                    thread::park_timeout(early);
+                }
+                writer.write(first + index)?;
+                theirs.written.store(index + 1, Ordering::Release);
+            }
+            writer.finish()
+        });
+        Ok(Self { began, rate, first, shared, thread: Mutex::new(Some(thread)) })
     }
 
-    /// Records given to Kafka so far.
-    pub fn written(&self) -> usize {
-        self.shared.written.load(Ordering::Acquire)
+    /// The number of the record that comes next.
+    pub fn next(&self) -> usize {
+        self.first + self.shared.written.load(Ordering::Acquire)
     }
 
     /// When a record is due.
     pub fn at(&self, index: usize) -> Instant {
-        due_at(self.began, self.rate, index)
+        due_at(self.began, self.rate, index.saturating_sub(self.first))
     }
 
     /// The first record that is due at or after this moment.
@@ -61,7 +75,8 @@ impl Load {
         reason = "a positive count of some million"
     )]
     pub fn due(&self, moment: Instant) -> usize {
-        (moment.saturating_duration_since(self.began).as_secs_f64() * f64::from(self.rate)).ceil() as usize
+        let since = moment.saturating_duration_since(self.began).as_secs_f64();
+        self.first + (since * f64::from(self.rate)).ceil() as usize
     }
 
     /// Ends it and waits until Kafka has everything.
@@ -80,35 +95,58 @@ fn due_at(began: Instant, rate: u32, index: usize) -> Instant {
     began + Duration::from_secs_f64(index as f64 / f64::from(rate))
 }
 
-fn write(
-    producer: &ThreadedProducer<DefaultProducerContext>,
-    topic: &str,
-    mut messages: Messages,
-    places: &Places,
-    shared: &Shared,
-    (began, rate): (Instant, u32),
-) -> Result<()> {
-    for index in 0.. {
-        if shared.stops.load(Ordering::Acquire) {
-            break;
-        }
-        let due = due_at(began, rate, index);
-        while let Some(early) = due.checked_duration_since(Instant::now()).filter(|early| !early.is_zero()) {
-            thread::park_timeout(early);
-        }
+/// Writes records one by one, each to the partition that its number names.
+pub struct Writer {
+    producer: ThreadedProducer<DefaultProducerContext>,
+    topic: String,
+    messages: Messages,
+    places: Places,
+}
+
+impl Writer {
+    /// To `topic`. It waits up to `linger_ms` for more records that go together.
+    ///
+    /// # Errors
+    /// Kafka's client can't be made.
+    pub fn new(
+        brokers: &str,
+        topic: &str,
+        messages: Messages,
+        places: Places,
+        linger_ms: u32,
+    ) -> Result<Self> {
+        let producer = ClientConfig::new()
+            .set("bootstrap.servers", brokers)
+            .set("linger.ms", linger_ms.to_string())
+            .set("batch.size", "1000000")
+            .create()?;
+        Ok(Self { producer, topic: topic.to_owned(), messages, places })
+    }
+
+    /// Writes the record of this number; its duration in milliseconds.
+    ///
+    /// # Errors
+    /// Kafka's client refuses.
+    pub fn write(&mut self, index: usize) -> Result<i64> {
         let now_us = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros())?;
-        messages.make(places.first_id + u64::try_from(index)?, now_us)?;
-        let mut record = BaseRecord::to(topic)
-            .partition(places.partition(index)?)
-            .key(&messages.key)
-            .payload(&messages.value);
-        while let Err((error, back)) = producer.send(record) {
+        let (_, ms) = self.messages.make(u64::try_from(index)? + 1, now_us)?;
+        let mut record = BaseRecord::to(&self.topic)
+            .partition(self.places.partition(index)?)
+            .key(&self.messages.key)
+            .payload(&self.messages.value);
+        while let Err((error, back)) = self.producer.send(record) {
             ensure!(error == KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), "{error}");
             record = back;
             thread::park_timeout(QUEUE_FULL);
         }
-        shared.written.store(index + 1, Ordering::Release);
+        Ok(ms)
     }
-    producer.flush(PATIENCE)?;
-    Ok(())
+
+    /// Waits until Kafka has everything.
+    ///
+    /// # Errors
+    /// It takes too long.
+    pub fn finish(self) -> Result<()> {
+        Ok(self.producer.flush(PATIENCE)?)
+    }
 }

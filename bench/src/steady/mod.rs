@@ -17,17 +17,22 @@ use crate::processor::{Lanes, Running};
 use crate::{contents, topic};
 use anyhow::{Result, bail, ensure};
 use clap::Args;
-use load::Load;
+pub use load::Load;
+use load::Writer;
+use redis::aio::MultiplexedConnection;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_postgres::Client;
 use uuid::Uuid;
+use watch::{Places, Watcher};
 
 /// A look at what has arrived, while something is waited for.
 const LOOK: Duration = Duration::from_millis(5);
 /// Nothing that works takes longer.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// Records that are written as fast as it goes wait this long for others.
+const FILLING_LINGER_MS: u32 = 20;
 const PARTITIONS: i32 = 4;
 const CONTENTS: u32 = 1000;
 
@@ -60,6 +65,14 @@ pub enum Sink {
 impl Sink {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Redis, Self::Webhook];
+
+    /// The one that this is not.
+    pub fn other(self) -> Self {
+        match self {
+            Self::Redis => Self::Webhook,
+            Self::Webhook => Self::Redis,
+        }
+    }
 
     /// As users write it.
     pub fn name(self) -> &'static str {
@@ -147,25 +160,59 @@ impl<'a> Scene<'a> {
         Ok(self.addresses.redis_url.replace(&direct, &self.proxy(Sink::Redis).address))
     }
 
-    /// Begins to write `rate` records a second, and to watch them.
+    /// Begins to watch everything that comes to the topic.
     ///
     /// # Errors
     /// Something is not there.
-    pub async fn steady(&self, rate: u32) -> Result<Steady> {
+    pub async fn watch(&self) -> Result<Watch> {
         let brokers = &self.addresses.kafka_brokers;
-        let places = watch::Places::behind(brokers, &self.topic, PARTITIONS)?;
-        let bare = Arc::new(Moments::default());
-        let redis = Arc::new(Moments::default());
-        let webhook = Arc::new(Moments::default());
+        let places = Places::new(PARTITIONS)?;
+        let [bare, redis, webhook] = std::array::from_fn(|_| Arc::new(Moments::default()));
         let watchers = vec![
-            watch::bare(brokers, &self.topic, places.clone(), Arc::clone(&bare))?,
-            watch::redis(&self.addresses.redis_url, &self.name, places.clone(), Arc::clone(&redis))?,
+            watch::bare(brokers, &self.topic, places, Arc::clone(&bare))?,
+            watch::redis(&self.addresses.redis_url, &self.name, places, Arc::clone(&redis))?,
         ];
-        let receiver =
-            watch::receiver(&self.proxy(Sink::Webhook).upstream, places.first_id, Arc::clone(&webhook))
-                .await?;
-        let load = Load::start(brokers, &self.topic, self.messages()?, places, rate)?;
-        Ok(Steady { load, bare, sinks: [redis, webhook], watchers, receiver })
+        let receiver = watch::receiver(&self.proxy(Sink::Webhook).upstream, Arc::clone(&webhook)).await?;
+        Ok(Watch { bare, sinks: [redis, webhook], watchers, receiver })
+    }
+
+    /// Writes so many records as fast as it goes; the sum of their durations in milliseconds.
+    ///
+    /// # Errors
+    /// Kafka refuses.
+    pub async fn fill(&self, records: usize) -> Result<i64> {
+        let mut writer = self.writer(FILLING_LINGER_MS)?;
+        tokio::task::spawn_blocking(move || {
+            let mut sum_ms = 0;
+            for index in 0..records {
+                sum_ms += writer.write(index)?;
+            }
+            writer.finish()?;
+            Ok(sum_ms)
+        })
+        .await?
+    }
+
+    /// Begins to write `rate` records a second, behind `written` ones.
+    ///
+    /// # Errors
+    /// Kafka's client can't be made.
+    pub fn load(&self, written: usize, rate: u32) -> Result<Load> {
+        Load::start(self.writer(0)?, written, rate)
+    }
+
+    fn writer(&self, linger_ms: u32) -> Result<Writer> {
+        let (brokers, places) = (&self.addresses.kafka_brokers, Places::new(PARTITIONS)?);
+        Writer::new(brokers, &self.topic, self.messages()?, places, linger_ms)
+    }
+
+    /// A connection to Redis, past the proxy.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub async fn redis(&self) -> Result<MultiplexedConnection> {
+        let client = redis::Client::open(self.addresses.redis_url.as_str())?;
+        Ok(client.get_multiplexed_async_connection().await?)
     }
 
     /// Deletes what was made.
@@ -174,8 +221,7 @@ impl<'a> Scene<'a> {
     /// Something does not answer.
     pub async fn take_back(self) -> Result<()> {
         topic::delete(&self.addresses.kafka_brokers, &self.topic).await?;
-        let client = redis::Client::open(self.addresses.redis_url.as_str())?;
-        let mut connection = client.get_multiplexed_async_connection().await?;
+        let mut connection = self.redis().await?;
         let keys: Vec<String> =
             redis::cmd("KEYS").arg(format!("{{{}}}:*", self.name)).query_async(&mut connection).await?;
         redis::cmd("UNLINK").arg(&self.name).arg(keys).query_async::<()>(&mut connection).await?;
@@ -183,16 +229,15 @@ impl<'a> Scene<'a> {
     }
 }
 
-/// Records that are being written and watched.
-pub struct Steady {
-    load: Load,
+/// Everybody who watches.
+pub struct Watch {
     bare: Arc<Moments>,
     sinks: [Arc<Moments>; 2],
-    watchers: Vec<watch::Watcher>,
+    watchers: Vec<Watcher>,
     receiver: tokio::task::JoinHandle<()>,
 }
 
-impl Steady {
+impl Watch {
     /// When each record was in this sink.
     pub fn sink(&self, sink: Sink) -> &Moments {
         let [redis, webhook] = &self.sinks;
@@ -203,41 +248,46 @@ impl Steady {
     }
 
     /// What a sink took beyond what the bare consumer took, for the records that were due in this stretch of time.
-    pub fn own_share(&self, sink: Sink, from: Instant, to: Instant) -> Quantiles {
-        let due = self.load.due(from)..self.load.due(to);
-        self.sink(sink).later_than(&self.bare, due)
+    pub fn own_share(&self, load: &Load, sink: Sink, from: Instant, to: Instant) -> Quantiles {
+        self.sink(sink).later_than(&self.bare, load.due(from)..load.due(to))
     }
 
     /// What the bare consumer took since the records were due.
-    pub fn bare_share(&self, from: Instant, to: Instant) -> Quantiles {
-        self.bare.later_than_due(|index| self.load.at(index), self.load.due(from)..self.load.due(to))
+    pub fn bare_share(&self, load: &Load, from: Instant, to: Instant) -> Quantiles {
+        self.bare.later_than_due(|index| load.at(index), load.due(from)..load.due(to))
     }
 
-    /// Waits until all that was written so far is in these sinks.
+    /// Waits until so many records are in these sinks.
     ///
     /// # Errors
-    /// It takes more than two minutes.
-    pub async fn all_in(&self, sinks: &[Sink]) -> Result<Duration> {
-        let (began, written) = (Instant::now(), self.load.written());
+    /// For two minutes nothing more comes.
+    pub async fn all_in(&self, sinks: &[Sink], records: usize) -> Result<Duration> {
+        let began = Instant::now();
+        let (mut last, mut moved) = (0, began);
         loop {
-            let behind = sinks.iter().find(|sink| self.sink(**sink).count() < written);
-            let Some(behind) = behind else { return Ok(began.elapsed()) };
-            if began.elapsed() > PATIENCE {
-                bail!("{} has {} of {written} records", behind.name(), self.sink(*behind).count());
+            let counts: Vec<_> = sinks.iter().map(|sink| self.sink(*sink).count()).collect();
+            if counts.iter().all(|count| *count >= records) {
+                return Ok(began.elapsed());
+            }
+            let sum = counts.iter().sum();
+            if sum > last {
+                (last, moved) = (sum, Instant::now());
+            }
+            if moved.elapsed() > PATIENCE {
+                bail!("{counts:?} of {records} records are in {sinks:?}, and no further ones come");
             }
             tokio::time::sleep(LOOK).await;
         }
     }
 
-    /// Ends the load and waits until everything is everywhere; how many records there were, and how many came to the
-    /// receiver again.
+    /// Ends the load and waits until everything is everywhere; how many records came to the receiver again.
     ///
     /// # Errors
     /// Something is missing.
-    pub async fn finish(self) -> Result<(usize, u64)> {
-        self.load.stop()?;
-        self.all_in(&Sink::ALL).await?;
-        let written = self.load.written();
+    pub async fn finish(self, load: &Load) -> Result<u64> {
+        load.stop()?;
+        let written = load.next();
+        self.all_in(&Sink::ALL, written).await?;
         let bare = self.bare.count();
         for watcher in self.watchers {
             watcher.stop()?;
@@ -245,7 +295,7 @@ impl Steady {
         self.receiver.abort();
         ensure!(bare == written, "the bare consumer had {bare} of {written} records");
         let [_, webhook] = &self.sinks;
-        Ok((written, webhook.repeats()))
+        Ok(webhook.repeats())
     }
 }
 

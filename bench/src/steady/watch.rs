@@ -18,7 +18,6 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tokio::net::TcpListener;
 
-const TIMEOUT: Duration = Duration::from_secs(5);
 /// How often Redis is asked: it bounds what is seen too late.
 const ASK: Duration = Duration::from_micros(300);
 /// More than the processor puts into one body.
@@ -26,39 +25,26 @@ const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
 /// What stands before the id of an event's row.
 const ROW_ID: &str = "\"id\":";
 
-/// Where each record lies: one after the other in all partitions, behind what was there.
-#[derive(Debug, Clone)]
+/// Where each record lies: one after the other in all partitions of a topic that was empty.
+#[derive(Debug, Clone, Copy)]
 pub struct Places {
-    /// Of each partition, the offset of the first.
-    firsts: Vec<i64>,
-    /// The row's id in the first record.
-    pub first_id: u64,
+    partitions: usize,
 }
 
 impl Places {
-    /// Behind all that the topic has now.
-    pub fn behind(brokers: &str, topic: &str, partitions: i32) -> Result<Self> {
-        let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", brokers).create()?;
-        let ends = (0..partitions).map(|partition| consumer.fetch_watermarks(topic, partition, TIMEOUT));
-        let firsts = ends.map(|ends| Ok(ends?.1)).collect::<Result<Vec<_>>>()?;
-        let first_id = u64::try_from(firsts.iter().sum::<i64>())? + 1;
-        Ok(Self { firsts, first_id })
+    /// Of a topic with so many partitions.
+    pub fn new(partitions: i32) -> Result<Self> {
+        Ok(Self { partitions: usize::try_from(partitions)? })
     }
 
     /// Of a record's number.
     pub fn partition(&self, index: usize) -> Result<i32> {
-        Ok(i32::try_from(index % self.firsts.len())?)
-    }
-
-    /// How many records of a partition lie before this offset.
-    fn before(&self, partition: usize, offset: i64) -> usize {
-        let first = self.firsts.get(partition).copied().unwrap_or(offset);
-        usize::try_from(offset - first).unwrap_or(0)
+        Ok(i32::try_from(index % self.partitions)?)
     }
 
     /// The number of a partition's record.
     fn index(&self, partition: usize, nth: usize) -> usize {
-        nth * self.firsts.len() + partition
+        nth * self.partitions + partition
     }
 }
 
@@ -101,15 +87,15 @@ pub fn bare(brokers: &str, topic: &str, places: Places, moments: Arc<Moments>) -
         .set("fetch.queue.backoff.ms", "2")
         .create()?;
     let mut list = TopicPartitionList::new();
-    for (partition, first) in places.firsts.iter().enumerate() {
-        list.add_partition_offset(topic, i32::try_from(partition)?, Offset::Offset(*first))?;
+    for partition in 0..places.partitions {
+        list.add_partition_offset(topic, i32::try_from(partition)?, Offset::Beginning)?;
     }
     consumer.assign(&list)?;
     Ok(Watcher::start(move || {
         let Some(message) = consumer.poll(Duration::from_millis(100)) else { return Ok(()) };
         let message = message?;
         let partition = usize::try_from(message.partition())?;
-        moments.see(std::iter::once(places.index(partition, places.before(partition, message.offset()))));
+        moments.see(std::iter::once(places.index(partition, usize::try_from(message.offset())?)));
         Ok(())
     }))
 }
@@ -118,7 +104,7 @@ pub fn bare(brokers: &str, topic: &str, places: Places, moments: Arc<Moments>) -
 pub fn redis(url: &str, name: &str, places: Places, moments: Arc<Moments>) -> Result<Watcher> {
     let mut connection = redis::Client::open(url)?.get_connection()?;
     let positions = format!("{{{name}}}:positions");
-    let mut reached: Vec<usize> = vec![0; places.firsts.len()];
+    let mut reached: Vec<usize> = vec![0; places.partitions];
     Ok(Watcher::start(move || {
         let held: BTreeMap<String, String> = redis::cmd("HGETALL").arg(&positions).query(&mut connection)?;
         for (partition, reached) in reached.iter_mut().enumerate() {
@@ -127,8 +113,7 @@ pub fn redis(url: &str, name: &str, places: Places, moments: Arc<Moments>) -> Re
                 .iter()
                 .find(|(key, _)| key.ends_with(&field))
                 .and_then(|(_, offset)| offset.parse().ok());
-            let Some(offset) = offset else { continue };
-            let now = places.before(partition, offset);
+            let Some(now) = offset else { continue };
             moments.see((*reached..now).map(|nth| places.index(partition, nth)));
             *reached = now.max(*reached);
         }
@@ -144,17 +129,12 @@ pub async fn free_port() -> Result<String> {
 
 struct Receiving {
     finder: Finder<'static>,
-    first_id: u64,
     moments: Arc<Moments>,
 }
 
 /// Takes everything that is posted and answers at once.
-pub async fn receiver(
-    listen: &str,
-    first_id: u64,
-    moments: Arc<Moments>,
-) -> Result<tokio::task::JoinHandle<()>> {
-    let receiving = Arc::new(Receiving { finder: Finder::new(ROW_ID).into_owned(), first_id, moments });
+pub async fn receiver(listen: &str, moments: Arc<Moments>) -> Result<tokio::task::JoinHandle<()>> {
+    let receiving = Arc::new(Receiving { finder: Finder::new(ROW_ID).into_owned(), moments });
     let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     let router = Router::new()
         .route("/{*any}", post(take))
@@ -176,16 +156,14 @@ async fn take(State(receiving): State<Arc<Receiving>>, body: Bytes) -> StatusCod
     }
 }
 
-/// The numbers of the records; those written before the steady ones have none.
+/// The numbers of the records: ids begin with 1.
 fn indexes(receiving: &Receiving, body: &[u8]) -> Result<Vec<usize>> {
     let mut indexes = Vec::new();
     for at in receiving.finder.find_iter(body) {
         let rest = body.get(at + ROW_ID.len()..).context("no id")?;
         let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
         let id: u64 = std::str::from_utf8(rest.get(..digits).context("no id")?)?.parse()?;
-        if let Some(index) = id.checked_sub(receiving.first_id) {
-            indexes.push(usize::try_from(index)?);
-        }
+        indexes.push(usize::try_from(id.saturating_sub(1))?);
     }
     ensure!(receiving.finder.find(body).is_some(), "no event");
     Ok(indexes)
