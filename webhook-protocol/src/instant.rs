@@ -17,7 +17,24 @@ pub fn format_instant(unix_us: i64) -> String {
     let second_of_day = unix_s.rem_euclid(S_PER_DAY);
     let (hour, minute, second) = (second_of_day / 3600, second_of_day / 60 % 60, second_of_day % 60);
     let us = unix_us.rem_euclid(US_PER_S);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{us:06}Z")
+    let mut text = *b"0000-00-00T00:00:00.000000Z";
+    let parts = [
+        (year, 0..4),
+        (month, 5..7),
+        (day, 8..10),
+        (hour, 11..13),
+        (minute, 14..16),
+        (second, 17..19),
+        (us, 20..26),
+    ];
+    for (mut left, place) in parts {
+        // By hand: it is written with every event.
+        for digit in text.get_mut(place).into_iter().flatten().rev() {
+            *digit += u8::try_from(left % 10).unwrap_or_default();
+            left /= 10;
+        }
+    }
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 /// Reads an instant with any offset and up to nine decimals (beyond microseconds they are cut off); `None` where the

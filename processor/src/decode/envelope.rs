@@ -1,5 +1,6 @@
 //! Debezium's JSON envelope, with or without the converter's `schema`.
 
+use super::scan::{Scan, set};
 use super::{Change, Decoded, Op, Source, WithoutEffect};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -65,16 +66,16 @@ impl DecodeError {
 }
 
 /// All fields of every message kind that Debezium writes, each one optional: which are there says what it is.
-#[derive(Deserialize)]
+#[derive(Debug, PartialEq, Deserialize)]
 struct Envelope<'a> {
-    #[serde(borrow, default, deserialize_with = "also_null")]
-    payload: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "raw")]
+    payload: Option<&'a str>,
     #[serde(borrow, default)]
     op: Option<Text<'a>>,
-    #[serde(borrow, default)]
-    before: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    after: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "raw_or_null")]
+    before: Option<&'a str>,
+    #[serde(borrow, default, deserialize_with = "raw_or_null")]
+    after: Option<&'a str>,
     #[serde(borrow, default)]
     source: Option<SourceBlock<'a>>,
     #[serde(borrow, default)]
@@ -84,10 +85,10 @@ struct Envelope<'a> {
 }
 
 /// Text that is borrowed unless it holds an escape, also within an `Option`.
-#[derive(Deserialize)]
+#[derive(Debug, PartialEq, Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-#[derive(Deserialize)]
+#[derive(Debug, PartialEq, Deserialize)]
 struct SourceBlock<'a> {
     #[serde(borrow)]
     db: Cow<'a, str>,
@@ -105,8 +106,12 @@ struct SourceBlock<'a> {
 }
 
 /// A value that is there though it is null, which an `Option` takes for absence.
-fn also_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(deserializer).map(Some)
+fn raw<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de str>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(|raw| Some(raw.get()))
+}
+
+fn raw_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de str>, D::Error> {
+    Ok(raw(deserializer)?.filter(|text| *text != "null"))
 }
 
 /// Decodes the value of a record. `None` is a tombstone.
@@ -123,13 +128,70 @@ pub fn decode(value: Option<&[u8]>) -> Result<Decoded<'_>, DecodeError> {
     let outer = parse(bytes)?;
     // With the converter's schema the message itself is the payload; a null payload is a tombstone in that dress.
     match outer.payload.filter(|_| outer.op.is_none()) {
-        Some(payload) if payload.get() == "null" => Ok(Decoded::Without(WithoutEffect::Tombstone)),
-        Some(payload) => classify(parse(payload.get().as_bytes())?),
+        Some("null") => Ok(Decoded::Without(WithoutEffect::Tombstone)),
+        Some(payload) => classify(parse(payload.as_bytes())?),
         None => classify(outer),
     }
 }
 
 fn parse(bytes: &[u8]) -> Result<Envelope<'_>, DecodeError> {
+    match scanned(bytes) {
+        Some(envelope) => Ok(envelope),
+        None => read(bytes),
+    }
+}
+
+/// An envelope as Debezium writes it; [`read`] knows all others.
+fn scanned(bytes: &[u8]) -> Option<Envelope<'_>> {
+    let (mut payload, mut op, mut before, mut after) = (None, None, None, None);
+    let (mut source, mut status, mut ts_ms) = (None, None, None);
+    Scan::whole_object(std::str::from_utf8(bytes).ok()?, |scan, name| match name {
+        "payload" => set(&mut payload, scan.raw()?),
+        "op" => set(&mut op, scan.string()?),
+        "before" => set(&mut before, scan.raw_or_null()?),
+        "after" => set(&mut after, scan.raw_or_null()?),
+        "source" => set(&mut source, scanned_source(scan)?),
+        "status" => set(&mut status, scan.string()?),
+        "ts_ms" => set(&mut ts_ms, scan.integer_or_null()?),
+        _ => scan.raw().map(|_| ()),
+    })?;
+    Some(Envelope {
+        payload,
+        op: op.map(|text| Text(text.into())),
+        before: before.flatten(),
+        after: after.flatten(),
+        source,
+        status: status.map(|text| Text(text.into())),
+        ts_ms: ts_ms.flatten(),
+    })
+}
+
+fn scanned_source<'a>(scan: &mut Scan<'a>) -> Option<SourceBlock<'a>> {
+    let (mut db, mut schema, mut table) = (None, None, None);
+    let (mut lsn, mut tx_id, mut ts_ms, mut ts_us) = (None, None, None, None);
+    scan.object(|scan, name| match name {
+        "db" => set(&mut db, scan.string()?),
+        "schema" => set(&mut schema, scan.string()?),
+        "table" => set(&mut table, scan.string()?),
+        "lsn" => set(&mut lsn, scan.integer_or_null()?),
+        "txId" => set(&mut tx_id, scan.integer_or_null()?),
+        "ts_ms" => set(&mut ts_ms, scan.integer()?),
+        "ts_us" => set(&mut ts_us, scan.integer_or_null()?),
+        _ => scan.raw().map(|_| ()),
+    })?;
+    let unsigned = |number: Option<Option<i64>>| number.flatten().map(u64::try_from).transpose().ok();
+    Some(SourceBlock {
+        db: db?.into(),
+        schema: schema?.into(),
+        table: table?.into(),
+        lsn: unsigned(lsn)?,
+        tx_id: unsigned(tx_id)?,
+        ts_ms: ts_ms?,
+        ts_us: ts_us.flatten(),
+    })
+}
+
+fn read(bytes: &[u8]) -> Result<Envelope<'_>, DecodeError> {
     // An array would be taken field by field: only an object is an envelope.
     if bytes.iter().find(|b| !b.is_ascii_whitespace()) != Some(&b'{') {
         serde_json::from_slice::<serde::de::IgnoredAny>(bytes)?;
@@ -162,19 +224,10 @@ fn classify(envelope: Envelope<'_>) -> Result<Decoded<'_>, DecodeError> {
         other => return Err(DecodeError::UnknownOp(other.chars().take(32).collect())),
     };
     let source = envelope.source.ok_or(DecodeError::NotDebezium("it has no `source`"))?;
-    let change = Change {
-        op,
-        before: image(envelope.before),
-        after: image(envelope.after),
-        source: source.into_source(op)?,
-    };
+    let change =
+        Change { op, before: envelope.before, after: envelope.after, source: source.into_source(op)? };
     require_images(&change)?;
     Ok(Decoded::Change(change))
-}
-
-/// A row image, where it is one: `null` stands for none.
-fn image(raw: Option<&RawValue>) -> Option<&RawValue> {
-    raw.filter(|raw| raw.get() != "null")
 }
 
 fn require_images(change: &Change<'_>) -> Result<(), DecodeError> {
@@ -215,5 +268,29 @@ impl<'a> SourceBlock<'a> {
             tx_id,
             committed_us: self.ts_us.unwrap_or_else(|| self.ts_ms.saturating_mul(1000)),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::tests::{damaged, messages};
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_real_message_is_scanned() {
+        for value in messages() {
+            assert_eq!(scanned(value.as_bytes()), Some(read(value.as_bytes()).expect("read")), "{value}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4000))]
+        #[test]
+        fn what_is_scanned_is_what_serde_reads(value in damaged(messages())) {
+            if let Some(envelope) = scanned(&value) {
+                prop_assert_eq!(Some(envelope), read(&value).ok());
+            }
+        }
     }
 }

@@ -10,25 +10,27 @@ use super::row::EngagementRow;
 use super::timestamp::Timestamp;
 use super::{Op, Source};
 use sha2::{Digest, Sha256};
+use std::fmt;
+use std::io::Write;
 use uuid::Uuid;
 
 /// Computes the id of what happened to `row`.
 ///
 /// The parts are hashed one after the other, each preceded by its length in bytes as a 32-bit big-endian number:
-/// database, schema, table, `id` in decimal, `event_ts` ([`canonical`]); for an update or a delete also the operation's
+/// database, schema, table, `id` in decimal, `event_ts` ([its text](Parts::add_time)); for an update or a delete also the operation's
 /// letter, the LSN in decimal and the commit's time in microseconds since 1970 in decimal. The time in front is `event_ts`
 /// of a row that came to be, the commit's of a change ([`milliseconds`]).
 pub fn event_id(op: Op, source: &Source<'_>, row: &EngagementRow<'_>) -> Uuid {
     let mut hash = Parts(Sha256::new());
-    hash.add(&source.db);
-    hash.add(&source.schema);
-    hash.add(&source.table);
-    hash.add(&row.id.to_string());
-    hash.add(&canonical(row.event_ts));
+    hash.add(source.db.as_bytes());
+    hash.add(source.schema.as_bytes());
+    hash.add(source.table.as_bytes());
+    hash.add_written(format_args!("{}", row.id));
+    hash.add_time(row.event_ts);
     if matches!(op, Op::Update | Op::Delete) {
-        hash.add(op.letter());
-        hash.add(&source.lsn.to_string());
-        hash.add(&source.committed_us.to_string());
+        hash.add(op.letter().as_bytes());
+        hash.add_written(format_args!("{}", source.lsn));
+        hash.add_written(format_args!("{}", source.committed_us));
         return hash.finish(milliseconds(source.committed_us.div_euclid(1000)));
     }
     hash.finish(match row.event_ts {
@@ -46,23 +48,36 @@ fn milliseconds(ms: i64) -> u64 {
     u64::try_from(ms).unwrap_or(0).min(MOST)
 }
 
-/// A time in one way only: seconds since 1970 and six digits of a fraction, `infinity`, `-infinity`, or nothing for NULL.
-fn canonical(ts: Option<Timestamp>) -> String {
-    match ts {
-        None => String::new(),
-        Some(Timestamp::Infinity) => "infinity".to_owned(),
-        Some(Timestamp::NegativeInfinity) => "-infinity".to_owned(),
-        Some(Timestamp::At { secs, micros }) => format!("{secs}.{micros:06}"),
-    }
-}
+/// The longest number there is, twice, with a point between.
+const LONGEST: usize = 41;
 
 struct Parts(Sha256);
 
 impl Parts {
-    fn add(&mut self, part: &str) {
+    fn add(&mut self, part: &[u8]) {
         let length = u32::try_from(part.len()).unwrap_or(u32::MAX);
         self.0.update(length.to_be_bytes());
-        self.0.update(part.as_bytes());
+        self.0.update(part);
+    }
+
+    /// A part of at most [`LONGEST`] bytes.
+    fn add_written(&mut self, part: fmt::Arguments<'_>) {
+        let mut text = [0; LONGEST];
+        let mut rest = text.as_mut_slice();
+        // There is room for it.
+        let _ = rest.write_fmt(part);
+        let unused = rest.len();
+        self.add(text.get(..LONGEST - unused).unwrap_or_default());
+    }
+
+    /// A time in one way only: seconds since 1970 and six digits of a fraction, `infinity`, `-infinity`, or nothing for NULL.
+    fn add_time(&mut self, ts: Option<Timestamp>) {
+        match ts {
+            None => self.add(b""),
+            Some(Timestamp::Infinity) => self.add(b"infinity"),
+            Some(Timestamp::NegativeInfinity) => self.add(b"-infinity"),
+            Some(Timestamp::At { secs, micros }) => self.add_written(format_args!("{secs}.{micros:06}")),
+        }
     }
 
     fn finish(self, ms: u64) -> Uuid {

@@ -6,12 +6,12 @@
 mod envelope;
 pub mod event_id;
 pub mod row;
+mod scan;
 #[cfg(test)]
 mod tests;
 pub mod timestamp;
 
 pub use envelope::{DecodeError, decode};
-use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 /// What happened to a row.
@@ -62,9 +62,9 @@ pub struct Change<'a> {
     /// What happened.
     pub op: Op,
     /// The row before: there for updates and deletes (REPLICA IDENTITY FULL).
-    pub before: Option<&'a RawValue>,
+    pub before: Option<&'a str>,
     /// The row after: there for all but deletes.
-    pub after: Option<&'a RawValue>,
+    pub after: Option<&'a str>,
     /// Where it comes from.
     pub source: Source<'a>,
 }

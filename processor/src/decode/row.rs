@@ -1,6 +1,7 @@
 //! The columns of an engagement event that the journey needs; all others travel as they are.
 
 use super::DecodeError;
+use super::scan::{Scan, set};
 use super::timestamp::Timestamp;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
@@ -24,7 +25,7 @@ pub struct EngagementRow<'a> {
     /// How long, in milliseconds; below zero is nonsense that a table may hold all the same.
     pub duration_ms: Option<i64>,
     /// What it happened on, by the row's own account: a JSON value, see [`EngagementRow::device`].
-    pub device: Option<&'a RawValue>,
+    pub device: Option<&'a str>,
     /// Whether a column bears a name that Deltafan's own fields have ([`COMPUTED_FIELDS`]).
     pub clashes: bool,
 }
@@ -32,7 +33,7 @@ pub struct EngagementRow<'a> {
 impl<'a> EngagementRow<'a> {
     /// The device as text: what a text column holds, or the JSON of a column of another type; none where it is null.
     pub fn device(&self) -> Option<Cow<'a, str>> {
-        let json = self.device.map(RawValue::get).filter(|json| *json != "null")?;
+        let json = self.device.filter(|json| *json != "null")?;
         match serde_json::from_str::<Text<'a>>(json) {
             Ok(Text(text)) => Some(text),
             Err(_) => Some(Cow::Borrowed(json)),
@@ -54,7 +55,7 @@ pub const COMPUTED_FIELDS: [&str; 9] = [
 ];
 
 /// What serde reads; the names in the second half are there to notice a clash.
-#[derive(Deserialize)]
+#[derive(Debug, Default, PartialEq, Deserialize)]
 struct Columns<'a> {
     id: i64,
     #[serde(borrow, default)]
@@ -63,10 +64,10 @@ struct Columns<'a> {
     event_ts: Option<Option<Text<'a>>>,
     #[serde(default)]
     duration_ms: Option<i64>,
-    #[serde(borrow, default)]
-    device: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    user_id: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "raw_or_null")]
+    device: Option<&'a str>,
+    #[serde(borrow, default, deserialize_with = "raw_or_null")]
+    user_id: Option<&'a str>,
     #[serde(default)]
     event_id: There,
     #[serde(default)]
@@ -87,7 +88,7 @@ struct Columns<'a> {
     committed_at: There,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, PartialEq, Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// A column that is there and null is told from one that is not there.
@@ -95,8 +96,13 @@ fn also_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option
     Option::deserialize(deserializer).map(Some)
 }
 
+fn raw_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de str>, D::Error> {
+    let raw = Option::<&RawValue>::deserialize(deserializer)?;
+    Ok(raw.map(RawValue::get))
+}
+
 /// Whether a column is there, whatever its value: a null, which an `Option` takes for absence, counts as well.
-#[derive(Default)]
+#[derive(Debug, Default, PartialEq)]
 struct There(bool);
 
 impl<'de> Deserialize<'de> for There {
@@ -119,19 +125,47 @@ impl Columns<'_> {
     }
 }
 
+/// A row as Debezium writes it; serde knows all others, and those with a column that clashes.
+fn scanned(image: &str) -> Option<Columns<'_>> {
+    let (mut id, mut content_id, mut event_ts) = (None, None, None);
+    let (mut duration_ms, mut device, mut user_id) = (None, None, None);
+    Scan::whole_object(image, |scan, name| match name {
+        "id" => set(&mut id, scan.integer()?),
+        "content_id" => set(&mut content_id, scan.string_or_null()?),
+        "event_ts" => set(&mut event_ts, scan.string_or_null()?),
+        "duration_ms" => set(&mut duration_ms, scan.integer_or_null()?),
+        "device" => set(&mut device, scan.raw_or_null()?),
+        "user_id" => set(&mut user_id, scan.raw_or_null()?),
+        _ if COMPUTED_FIELDS.contains(&name) => None,
+        _ => scan.raw().map(|_| ()),
+    })?;
+    Some(Columns {
+        id: id?,
+        content_id: content_id.flatten().map(|text| Text(text.into())),
+        event_ts: event_ts.map(|time| time.map(|text| Text(text.into()))),
+        duration_ms: duration_ms.flatten(),
+        device: device.flatten(),
+        user_id: user_id.flatten(),
+        ..Columns::default()
+    })
+}
+
 /// Reads the row image of an engagement event.
 ///
 /// # Errors
 /// A missing key, a column of another type, a content id that is no UUID, a time that is none; an image that holds nothing
 /// but the key.
-pub fn engagement_row(image: &RawValue) -> Result<EngagementRow<'_>, DecodeError> {
+pub fn engagement_row(image: &str) -> Result<EngagementRow<'_>, DecodeError> {
     // An array would be taken column by column: only an object names what it holds.
-    if !image.get().trim_ascii_start().starts_with('{') {
+    if !image.trim_ascii_start().starts_with('{') {
         return Err(DecodeError::NotDebezium("its row image is no object"));
     }
-    let columns: Columns<'_> = serde_json::from_str(image.get())?;
+    let columns = match scanned(image) {
+        Some(columns) => columns,
+        None => serde_json::from_str(image)?,
+    };
     // Where only the key was logged, Debezium makes the other columns null, or empty where they may not be: no UUID is.
-    if columns.user_id.is_some_and(|user_id| user_id.get() == r#""""#) {
+    if columns.user_id.is_some_and(|user_id| user_id == r#""""#) {
         return Err(DecodeError::KeyOnly);
     }
     let wrong = |column, text: &str, expected: &str| DecodeError::Column {
@@ -150,7 +184,7 @@ pub fn engagement_row(image: &RawValue) -> Result<EngagementRow<'_>, DecodeError
         .map(|Text(text)| Timestamp::parse(text).ok_or_else(|| wrong("event_ts", text, "timestamp")))
         .transpose()?;
     Ok(EngagementRow {
-        json: image.get(),
+        json: image,
         id: columns.id,
         content_id,
         event_ts,
@@ -159,4 +193,31 @@ pub fn engagement_row(image: &RawValue) -> Result<EngagementRow<'_>, DecodeError
         clashes: columns.clashes(),
         device: columns.device,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::tests::{damaged, rows};
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_real_row_is_scanned() {
+        for row in rows() {
+            assert_eq!(scanned(&row), serde_json::from_str(&row).ok(), "{row}");
+            assert!(scanned(&row).is_some(), "{row}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4000))]
+        #[test]
+        fn what_is_scanned_is_what_serde_reads(row in damaged(rows())) {
+            if let Ok(row) = std::str::from_utf8(&row)
+                && let Some(columns) = scanned(row)
+            {
+                prop_assert_eq!(Some(columns), serde_json::from_str(row).ok());
+            }
+        }
+    }
 }

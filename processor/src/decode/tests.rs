@@ -6,6 +6,7 @@ use super::event_id::event_id;
 use super::timestamp::Timestamp;
 use super::{DecodeError, Decoded, Op, decode};
 use crate::transform::{Transformed, transform};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
@@ -33,6 +34,44 @@ fn values(fixture: &str) -> Vec<Option<String>> {
         record["value"].as_str().map(str::to_owned)
     };
     fixture.lines().map(value).collect()
+}
+
+/// All messages of the fixtures.
+pub(super) fn messages() -> Vec<String> {
+    FIXTURES.iter().flat_map(|(_, fixture)| values(fixture)).flatten().collect()
+}
+
+/// The rows of the events among them.
+pub(super) fn rows() -> Vec<String> {
+    let images = |value: &String| {
+        let message: Value = serde_json::from_str(value).expect("JSON");
+        ["before", "after"].map(|image| message[image].clone())
+    };
+    let messages = values(EVENTS);
+    let rows = messages.iter().flatten().flat_map(images).filter(Value::is_object);
+    rows.map(|row| row.to_string()).collect()
+}
+
+/// One of these texts, cut, doubled in part, or with some bytes changed to such as mean something.
+pub(super) fn damaged(texts: Vec<String>) -> impl Strategy<Value = Vec<u8>> {
+    const BYTES: &[u8] = b"\"\\{}[]:, 019-.eEntfu\n\x00\xff";
+    let change = (any::<prop::sample::Index>(), prop::sample::select(BYTES));
+    let piece = any::<(prop::sample::Index, prop::sample::Index, prop::sample::Index)>();
+    (prop::sample::select(texts), prop::collection::vec(change, 0..3), prop::option::of(piece)).prop_map(
+        |(text, changes, piece)| {
+            let mut bytes = text.into_bytes();
+            for (at, byte) in changes {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            if let Some((from, to, at)) = piece {
+                let (from, to, at) = (from.index(bytes.len()), to.index(bytes.len()), at.index(bytes.len()));
+                let piece = bytes[from.min(to)..from.max(to)].to_vec();
+                bytes.splice(at..at, piece);
+            }
+            bytes
+        },
+    )
 }
 
 /// What a record means, said without the decoder: a kind without effect, or a change.
@@ -67,8 +106,8 @@ fn decoded(value: Option<&str>) -> Value {
         Ok(Decoded::Without(kind)) => return json!(kind.name()),
         Ok(Decoded::Change(change)) => change,
     };
-    let (source, image) = (&change.source, |raw: Option<&serde_json::value::RawValue>| -> Value {
-        raw.map_or(Value::Null, |raw| serde_json::from_str(raw.get()).expect("JSON"))
+    let (source, image) = (&change.source, |raw: Option<&str>| -> Value {
+        raw.map_or(Value::Null, |raw| serde_json::from_str(raw).expect("JSON"))
     });
     json!({
         "op": change.op.letter(), "before": image(change.before), "after": image(change.after),
@@ -90,7 +129,7 @@ fn ids(fixture: &str) -> Vec<Uuid> {
         .iter()
         .flatten()
         .filter_map(|value| changed(value))
-        .map(|change| change.event_id)
+        .filter_map(|change| change.event_id())
         .collect()
 }
 
@@ -161,10 +200,10 @@ fn an_insert_that_is_read_again_is_the_same_event() {
         message["source"]["txId"] = json!(1);
         message["source"]["ts_us"] = json!(5);
         if live.op == Op::Create {
-            assert_eq!(changed(&message.to_string()).expect("a change").event_id, live.event_id);
+            assert_eq!(changed(&message.to_string()).expect("a change").event_id(), live.event_id());
             inserts += 1;
         } else if live.op == Op::Update {
-            assert_ne!(changed(&message.to_string()).expect("a change").event_id, live.event_id);
+            assert_ne!(changed(&message.to_string()).expect("a change").event_id(), live.event_id());
         }
     }
     assert!(inserts > 10, "{inserts} inserts");
@@ -174,12 +213,12 @@ fn an_insert_that_is_read_again_is_the_same_event() {
 fn an_event_id_depends_on_what_happened_and_on_nothing_else() {
     let value =
         values(EVENTS).into_iter().flatten().find(|value| value.contains(r#""op":"u""#)).expect("an update");
-    let id = changed(&value).expect("a change").event_id;
+    let id = changed(&value).expect("a change").event_id();
     let message: Value = serde_json::from_str(&value).expect("JSON");
     let with = |path: &str, new: Value| {
         let mut message = message.clone();
         *message.pointer_mut(path).expect("there") = new;
-        changed(&message.to_string()).expect("a change").event_id
+        changed(&message.to_string()).expect("a change").event_id()
     };
     for (path, new) in [
         ("/source/db", json!("x")),
@@ -203,15 +242,14 @@ fn an_event_id_depends_on_what_happened_and_on_nothing_else() {
     // Fields in another order (alphabetical), with line breaks, within a payload.
     let pretty = serde_json::to_string_pretty(&json!({ "payload": message })).expect("JSON");
     assert_ne!(pretty.find("\"after\""), None);
-    assert_eq!(changed(&pretty).expect("a change").event_id, id);
+    assert_eq!(changed(&pretty).expect("a change").event_id(), id);
 }
 
 #[test]
 fn one_time_is_one_event_however_it_is_written() {
     let id_at = |time: &str| {
         let row = format!(r#"{{"id":1,"event_ts":"{time}"}}"#);
-        let image = serde_json::from_str(&row).expect("JSON");
-        let row = super::row::engagement_row(image).expect("a row");
+        let row = super::row::engagement_row(&row).expect("a row");
         let source = super::Source {
             db: "d".into(),
             schema: "s".into(),
@@ -229,7 +267,7 @@ fn one_time_is_one_event_however_it_is_written() {
 #[test]
 fn a_column_that_is_null_is_not_one_that_is_missing() {
     for (row, has) in [(r#"{"id":1}"#, false), (r#"{"id":1,"event_ts":null}"#, true)] {
-        let row = super::row::engagement_row(serde_json::from_str(row).expect("JSON")).expect("a row");
+        let row = super::row::engagement_row(row).expect("a row");
         assert_eq!((row.has_event_ts, row.event_ts.is_some()), (has, false));
     }
 }

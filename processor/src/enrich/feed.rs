@@ -14,7 +14,6 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -198,9 +197,8 @@ fn effect(key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Option<(Uuid, Opti
         Decoded::Without(_) => return Ok(None),
         Decoded::Change(change) => change,
     };
-    let row = |image: &RawValue| {
-        serde_json::from_str::<ContentRow>(image.get())
-            .map_err(|error| format!("not a row of content: {error}"))
+    let row = |image: &str| {
+        serde_json::from_str::<ContentRow>(image).map_err(|error| format!("not a row of content: {error}"))
     };
     if let Some(after) = change.after {
         let ContentRow { id, content_type, title, length_seconds } = row(after)?;

@@ -3,59 +3,88 @@
 
 use super::{Event, Refusal};
 use crate::decode::row::{COMPUTED_FIELDS, EngagementRow};
-use crate::transform::Engagement;
+use crate::transform::{Decimal, Engagement};
 use serde::Deserialize;
 use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::fmt::{self, Display};
+use std::fmt;
 use std::io::{self, Write};
+use uuid::Uuid;
 use webhook_protocol::{fields, format_instant};
 
-/// Appends the JSON of `event` to `out`. What was written is undefined after an error.
+/// Appends the JSON of `event` to `out`, and answers the event's id. What was written is undefined after an error.
 ///
 /// # Errors
 /// The event can't be delivered by its own values.
-pub(super) fn encode(out: &mut Vec<u8>, event: &Event<'_>) -> Result<(), Refusal> {
+pub(super) fn encode(out: &mut Vec<u8>, event: &Event<'_>) -> Result<Uuid, Refusal> {
     let refuse = |reason: String| Refusal { reason };
-    let row = event.change.row().ok_or_else(|| refuse("the change holds no row".to_owned()))?;
+    let no_row = || refuse("the change holds no row".to_owned());
+    let row = event.change.row().ok_or_else(no_row)?;
     if let Some(duration_ms) = row.duration_ms.filter(|ms| *ms < 0) {
         return Err(refuse(format!("the duration is negative (`duration_ms` is {duration_ms})")));
     }
-    write_event(out, event, row).map_err(|error| refuse(format!("the row can't be written as JSON: {error}")))
+    let event_id = event.change.event_id().ok_or_else(no_row)?;
+    write_event(out, event, event_id, row)
+        .map_err(|error| refuse(format!("the row can't be written as JSON: {error}")))?;
+    Ok(event_id)
 }
 
-fn write_event(out: &mut Vec<u8>, event: &Event<'_>, row: &EngagementRow<'_>) -> io::Result<()> {
+fn write_event(
+    out: &mut Vec<u8>,
+    event: &Event<'_>,
+    event_id: Uuid,
+    row: &EngagementRow<'_>,
+) -> io::Result<()> {
     let change = event.change;
-    write!(
-        out,
-        r#"{{"{}":"{}","{}":"{}""#,
-        fields::EVENT_ID,
-        change.event_id.as_hyphenated(),
-        fields::OP,
-        change.op.letter()
-    )?;
+    out.push(b'{');
+    name(out, fields::EVENT_ID);
+    text(out, event_id.as_hyphenated().encode_lower(&mut Uuid::encode_buffer()));
+    next(out, fields::OP);
+    text(out, change.op.letter());
     write_columns(out, row)?;
     let content = event.content;
     let length_seconds = content.and_then(|content| content.length_seconds);
     let engagement = Engagement::of(row.duration_ms, length_seconds);
-    write!(out, r#","{}":"#, fields::CONTENT_TYPE)?;
+    next(out, fields::CONTENT_TYPE);
     serde_json::to_writer(&mut *out, &content.map(|content| &content.content_type))?;
-    write!(out, r#","{}":"#, fields::CONTENT_TITLE)?;
+    next(out, fields::CONTENT_TITLE);
     serde_json::to_writer(&mut *out, &content.map(|content| &content.title))?;
-    number(out, fields::LENGTH_SECONDS, length_seconds)?;
-    number(out, fields::CONTENT_VERSION, content.and_then(|content| content.version))?;
-    number(out, fields::ENGAGEMENT_SECONDS, engagement.seconds)?;
-    number(out, fields::ENGAGEMENT_PCT, engagement.pct)?;
-    let committed_at = format_instant(change.source.committed_us);
-    write!(out, r#","{}":"{committed_at}"}}"#, fields::COMMITTED_AT)
+    next(out, fields::LENGTH_SECONDS);
+    serde_json::to_writer(&mut *out, &length_seconds)?;
+    next(out, fields::CONTENT_VERSION);
+    serde_json::to_writer(&mut *out, &content.and_then(|content| content.version))?;
+    next(out, fields::ENGAGEMENT_SECONDS);
+    decimal(out, engagement.seconds)?;
+    next(out, fields::ENGAGEMENT_PCT);
+    decimal(out, engagement.pct)?;
+    next(out, fields::COMMITTED_AT);
+    text(out, &format_instant(change.source.committed_us));
+    out.push(b'}');
+    Ok(())
 }
 
-/// `,"name":value`, where the value's text is a JSON number.
-fn number(out: &mut Vec<u8>, name: &str, value: Option<impl Display>) -> io::Result<()> {
+fn name(out: &mut Vec<u8>, name: &str) {
+    text(out, name);
+    out.push(b':');
+}
+
+fn next(out: &mut Vec<u8>, next: &str) {
+    out.push(b',');
+    name(out, next);
+}
+
+/// A text that needs no escape.
+fn text(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    out.extend_from_slice(text.as_bytes());
+    out.push(b'"');
+}
+
+fn decimal(out: &mut Vec<u8>, value: Option<Decimal>) -> io::Result<()> {
     match value {
-        Some(value) => write!(out, r#","{name}":{value}"#),
-        None => write!(out, r#","{name}":null"#),
+        Some(value) => write!(out, "{value}"),
+        None => out.write_all(b"null"),
     }
 }
 

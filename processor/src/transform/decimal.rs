@@ -29,16 +29,29 @@ impl Decimal {
 /// The shortest decimal text, a JSON number: `8`, `0.0044`, `-1.5`.
 impl fmt::Display for Decimal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scale = 10u64.pow(u32::from(self.places));
-        let magnitude = self.units.unsigned_abs();
-        let (whole, mut fraction) = (magnitude / scale, magnitude % scale);
-        let mut places = usize::from(self.places);
-        while places > 0 && fraction % 10 == 0 {
-            fraction /= 10;
+        let (mut units, mut places) = (self.units.unsigned_abs(), self.places);
+        while places > 0 && units % 10 == 0 {
+            units /= 10;
             places -= 1;
         }
-        let sign = if self.units < 0 { "-" } else { "" };
-        if places == 0 { write!(f, "{sign}{whole}") } else { write!(f, "{sign}{whole}.{fraction:0places$}") }
+        // Digit by digit from the last to the first, into the end of the longest text: it is written with every event.
+        let mut text = [b'0'; 24];
+        let (mut written, mut rest) = (0, text.iter_mut().rev());
+        while units > 0 || written <= places {
+            if written == places && places > 0 {
+                rest.next().into_iter().for_each(|byte| *byte = b'.');
+            }
+            let digit = u8::try_from(units % 10).unwrap_or_default();
+            rest.next().into_iter().for_each(|byte| *byte = b'0' + digit);
+            units /= 10;
+            written += 1;
+        }
+        if self.units < 0 {
+            rest.next().into_iter().for_each(|byte| *byte = b'-');
+        }
+        let unused = rest.len();
+        let text = text.get(unused..).and_then(|text| std::str::from_utf8(text).ok());
+        f.write_str(text.unwrap_or_default())
     }
 }
 

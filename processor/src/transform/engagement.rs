@@ -31,8 +31,6 @@ pub fn shown(title: Box<str>) -> Box<str> {
 /// A change of an engagement event with its rows read.
 #[derive(Debug, Clone)]
 pub struct Transformed<'a> {
-    /// Names what happened; the same at every delivery.
-    pub event_id: Uuid,
     /// What happened.
     pub op: Op,
     /// Where it comes from.
@@ -47,6 +45,11 @@ impl<'a> Transformed<'a> {
     /// The row that the event is about: as it is now, or as it last was.
     pub fn row(&self) -> Option<&EngagementRow<'a>> {
         self.after.as_ref().or(self.before.as_ref())
+    }
+
+    /// Names what happened; the same at every delivery. Made when it is asked for: a leaderboard does without. None without a row.
+    pub fn event_id(&self) -> Option<Uuid> {
+        self.row().map(|row| event_id(self.op, &self.source, row))
     }
 }
 
@@ -69,11 +72,10 @@ pub fn transform(change: Change<'_>) -> Result<Transformed<'_>, DecodeError> {
     let after = (change.op != Op::Delete).then_some(change.after).flatten();
     let before = before.map(engagement_row).transpose()?;
     let after = after.map(engagement_row).transpose()?;
-    let Some(row) = after.as_ref().or(before.as_ref()) else {
+    if after.is_none() && before.is_none() {
         return Err(DecodeError::NotDebezium("it has no row image"));
-    };
-    let event_id = event_id(change.op, &change.source, row);
-    Ok(Transformed { event_id, op: change.op, source: change.source, before, after })
+    }
+    Ok(Transformed { op: change.op, source: change.source, before, after })
 }
 
 impl Engagement {

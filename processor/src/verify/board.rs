@@ -259,7 +259,7 @@ mod tests {
         let (tx_id, committed_us) = (Some(1), 1);
         let source = Source { db: text.clone(), schema: text.clone(), table: text, lsn, tx_id, committed_us };
         let (before, after) = (before.map(row), after.map(row));
-        Transformed { event_id: Uuid::nil(), op: Op::Update, source, before, after }
+        Transformed { op: Op::Update, source, before, after }
     }
 
     fn naive(rows: impl Iterator<Item = Row>) -> Sums {

@@ -26,7 +26,7 @@ pub(super) fn logged(
         partition,
         offset,
         lsn: change.source.lsn,
-        event: change.event_id,
+        event: change.event_id()?,
         op: change.op,
         print: image.print,
         // Columns that are named like computed fields travel under other names: those are not compared.
@@ -110,7 +110,7 @@ pub(super) fn learn(change: &Change<'_>, contents: &mut Contents) {
     let version = |values| Version { lsn: Some(source.lsn), committed_us, values };
     let Some(image) = change.after.or(change.before) else { return };
     // What can't be read leaves the content unknown, as it does for the lanes.
-    let Ok(row) = serde_json::from_str::<ContentImage>(image.get()) else { return };
+    let Ok(row) = serde_json::from_str::<ContentImage>(image) else { return };
     let title = row.title.map(shown);
     let is = values(row.content_type.as_deref(), title.as_deref(), row.length_seconds);
     contents.add(row.id, version(is.filter(|_| change.op != Op::Delete)));

@@ -58,11 +58,8 @@ impl Batch for Events {
         if before > 0 {
             self.json.push(b',');
         }
-        if let Err(refusal) = encode(&mut self.json, event) {
-            self.json.truncate(before);
-            return Err(refusal);
-        }
-        self.marks.push(Mark { id: event.change.event_id, end: self.json.len() });
+        let id = encode(&mut self.json, event).inspect_err(|_| self.json.truncate(before))?;
+        self.marks.push(Mark { id, end: self.json.len() });
         Ok(())
     }
 

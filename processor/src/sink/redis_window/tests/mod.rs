@@ -120,7 +120,7 @@ impl Image {
             event_ts: self.ts,
             has_event_ts: true,
             duration_ms: self.ms,
-            device: self.device.map(|json| serde_json::from_str(json).expect("JSON")),
+            device: self.device,
             clashes: false,
         }
     }
@@ -154,7 +154,7 @@ fn push(batch: &mut WindowBatch, partition: Partition, record: &Record) -> Resul
         committed_us: 1,
     };
     let (before, after) = (record.before.map(Image::row), record.after.map(Image::row));
-    let change = Transformed { event_id: Uuid::nil(), op, source, before, after };
+    let change = Transformed { op, source, before, after };
     batch.push(&Event { partition, offset: record.offset, change: &change, content: None })
 }
 

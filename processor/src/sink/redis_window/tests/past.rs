@@ -88,7 +88,7 @@ async fn send(sink: &mut RedisWindow, partition: Partition, from: Offset, change
         };
         let row = |row: Option<Row>| row.map(|(content, second, ms)| Image::new(content, second, ms).row());
         let (before, after) = (row(change.before), row(change.after));
-        let change_of = Transformed { event_id: Uuid::nil(), op: Op::Update, source, before, after };
+        let change_of = Transformed { op: Op::Update, source, before, after };
         let event = Event { partition, offset: change.offset, change: &change_of, content: None };
         batch.push(&event).expect("taken");
     }

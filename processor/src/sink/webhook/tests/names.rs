@@ -106,8 +106,7 @@ fn a_table_without_columns_to_show_makes_an_event_all_the_same() {
             device: None,
             clashes: false,
         };
-        let (event_id, after) = (uuid::Uuid::nil(), Some(row));
-        let change = Transformed { event_id, op: Op::Create, source: source.clone(), before: None, after };
+        let change = Transformed { op: Op::Create, source: source.clone(), before: None, after: Some(row) };
         let mut out = Vec::new();
         encode(&mut out, &Event { partition: 0, offset: 0, change: &change, content: None })
             .expect("deliverable");

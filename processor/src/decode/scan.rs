@@ -1,0 +1,260 @@
+//! A quick reader of JSON as Debezium writes it. It takes what is plain and answers `None` to everything else: what is damaged, of
+//! another type, escaped where a text is wanted, there twice or nested deeply. Whoever asks then reads the same text with serde, which knows every case and
+//! says what is wrong. So what this accepts, serde accepts with the same meaning, and it need not know errors.
+
+/// Values nested deeper than this are left to serde.
+const DEEPEST: u8 = 32;
+
+/// A place in a JSON text.
+pub(super) struct Scan<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Scan<'a> {
+    /// The members of the one object that `text` is, each given to `member` by its name; `member` has to take the value.
+    pub(super) fn whole_object(
+        text: &'a str,
+        member: impl FnMut(&mut Self, &'a str) -> Option<()>,
+    ) -> Option<()> {
+        let mut scan = Self { text, at: 0 };
+        scan.object(member)?;
+        scan.space();
+        (scan.at == text.len()).then_some(())
+    }
+
+    /// The members of the object that stands here.
+    pub(super) fn object(&mut self, mut member: impl FnMut(&mut Self, &'a str) -> Option<()>) -> Option<()> {
+        self.take(b'{')?;
+        if self.take(b'}').is_some() {
+            return Some(());
+        }
+        loop {
+            let name = self.string()?;
+            self.take(b':')?;
+            member(self, name)?;
+            if self.take(b',').is_none() {
+                return self.take(b'}');
+            }
+        }
+    }
+
+    /// A text without any escape.
+    pub(super) fn string(&mut self) -> Option<&'a str> {
+        self.take(b'"')?;
+        let start = self.at;
+        self.at += plain_length(self.rest());
+        let text = self.text.get(start..self.at)?;
+        self.next(b'"').map(|()| text)
+    }
+
+    /// A text without any escape, or null.
+    pub(super) fn string_or_null(&mut self) -> Option<Option<&'a str>> {
+        if self.null().is_some() { Some(None) } else { self.string().map(Some) }
+    }
+
+    /// An integer.
+    pub(super) fn integer(&mut self) -> Option<i64> {
+        let text = self.raw()?;
+        // Serde takes it for a fraction.
+        if text == "-0" || !text.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
+            return None;
+        }
+        text.parse().ok()
+    }
+
+    /// An integer, or null.
+    pub(super) fn integer_or_null(&mut self) -> Option<Option<i64>> {
+        if self.null().is_some() { Some(None) } else { self.integer().map(Some) }
+    }
+
+    /// Any value, as it is written.
+    pub(super) fn raw(&mut self) -> Option<&'a str> {
+        self.space();
+        let start = self.at;
+        self.skip(0)?;
+        self.text.get(start..self.at)
+    }
+
+    /// Any value but null, as it is written.
+    pub(super) fn raw_or_null(&mut self) -> Option<Option<&'a str>> {
+        self.raw().map(|text| Some(text).filter(|text| *text != "null"))
+    }
+
+    fn null(&mut self) -> Option<()> {
+        self.space();
+        self.word("null")
+    }
+
+    fn skip(&mut self, depth: u8) -> Option<()> {
+        match self.peek()? {
+            b'"' => self.skip_string(),
+            b'{' | b'[' if depth == DEEPEST => None,
+            b'{' => self.skip_items(b'}', |scan| {
+                scan.space();
+                scan.skip_string()?;
+                scan.take(b':')?;
+                scan.space();
+                scan.skip(depth + 1)
+            }),
+            b'[' => self.skip_items(b']', |scan| {
+                scan.space();
+                scan.skip(depth + 1)
+            }),
+            b't' => self.word("true"),
+            b'f' => self.word("false"),
+            b'n' => self.word("null"),
+            _ => self.skip_number(),
+        }
+    }
+
+    fn skip_items(&mut self, end: u8, mut item: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
+        self.at += 1;
+        if self.take(end).is_some() {
+            return Some(());
+        }
+        loop {
+            item(self)?;
+            if self.take(b',').is_none() {
+                return self.take(end);
+            }
+        }
+    }
+
+    /// Escapes by number are left to serde.
+    fn skip_string(&mut self) -> Option<()> {
+        self.next(b'"')?;
+        loop {
+            self.at += plain_length(self.rest());
+            match self.peek()? {
+                b'\\' => {
+                    self.at += 1;
+                    if !br#""\/bfnrt"#.contains(&self.peek()?) {
+                        return None;
+                    }
+                    self.at += 1;
+                }
+                _ => return self.next(b'"'),
+            }
+        }
+    }
+
+    fn skip_number(&mut self) -> Option<()> {
+        let _ = self.next(b'-');
+        if self.next(b'0').is_none() {
+            self.skip_digits()?;
+        }
+        if self.next(b'.').is_some() {
+            self.skip_digits()?;
+        }
+        if self.next(b'e').or_else(|| self.next(b'E')).is_some() {
+            let _ = self.next(b'-').or_else(|| self.next(b'+'));
+            self.skip_digits()?;
+        }
+        Some(())
+    }
+
+    fn skip_digits(&mut self) -> Option<()> {
+        let digits = self.rest().iter().take_while(|byte| byte.is_ascii_digit()).count();
+        self.at += digits;
+        (digits > 0).then_some(())
+    }
+
+    fn word(&mut self, word: &str) -> Option<()> {
+        self.rest().starts_with(word.as_bytes()).then(|| self.at += word.len())
+    }
+
+    /// This byte, with white space before it.
+    fn take(&mut self, byte: u8) -> Option<()> {
+        self.space();
+        self.next(byte)
+    }
+
+    fn next(&mut self, byte: u8) -> Option<()> {
+        (self.peek()? == byte).then(|| self.at += 1)
+    }
+
+    fn space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
+            self.at += 1;
+        }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn rest(&self) -> &'a [u8] {
+        self.text.as_bytes().get(self.at..).unwrap_or_default()
+    }
+}
+
+/// Takes a value in; one that is there twice is left to serde.
+pub(super) fn set<T>(slot: &mut Option<T>, value: T) -> Option<()> {
+    slot.is_none().then(|| *slot = Some(value))
+}
+
+/// How many bytes of a text's inside there are before a quotation mark, a backslash or what must not stand in a text. Eight at a time:
+/// a byte below a bound borrows from its highest bit when the bound is taken away, and one that equals another is zero once both are
+/// combined; what is above 127 is neither. The lowest such bit is never a false one.
+fn plain_length(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGHEST: u64 = ONES << 7;
+    let below = |word: u64, bound: u8| word.wrapping_sub(ONES * u64::from(bound)) & !word;
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (number, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let quote = below(word ^ (ONES * u64::from(b'"')), 1);
+        let backslash = below(word ^ (ONES * u64::from(b'\\')), 1);
+        let ends = (below(word, b' ') | quote | backslash) & HIGHEST;
+        if ends != 0 {
+            return 8 * number + ends.trailing_zeros() as usize / 8;
+        }
+    }
+    let plain = |byte: &&u8| **byte >= b' ' && **byte != b'"' && **byte != b'\\';
+    8 * words.len() + rest.iter().take_while(plain).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::value::RawValue;
+
+    proptest! {
+        #[test]
+        fn a_text_is_plain_up_to_its_end(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+            let plain = |byte: &&u8| **byte >= 32 && **byte != b'"' && **byte != b'\\';
+            prop_assert_eq!(plain_length(&bytes), bytes.iter().take_while(plain).count());
+        }
+
+        /// Whatever is taken for a value is one to serde as well, and is as long.
+        #[test]
+        fn what_is_accepted_is_json(text in r#"[\[\]{}:,"\\ \ta0-9eE.+nulltrue-]{0,24}"#) {
+            let mut scan = Scan { text: &text, at: 0 };
+            if let Some(raw) = scan.raw() {
+                scan.space();
+                let rest = &text[scan.at..];
+                let whole = &text[..text.len() - rest.len()];
+                let read = serde_json::from_str::<&RawValue>(whole);
+                prop_assert_eq!(read.expect(whole).get(), raw);
+            }
+        }
+    }
+
+    #[test]
+    fn what_debezium_writes_is_accepted() {
+        for text in
+            [r#"{"a":[1,-2.5e3,"x\"y",null,true,{}],"ü":"Ω"}"#, " [ ] ", "0", r#""""#, "{\n\"a\" : 1 }"]
+        {
+            let raw = Scan { text, at: 0 }.raw();
+            assert_eq!(raw, Some(text.trim()), "{text}");
+        }
+        for text in ["01", "1.", "-", "tru", "\"\n\"", r#""\x""#, "[1,]", r#"{"a"}"#, "{,}", ""] {
+            let raw = Scan { text, at: 0 }.raw();
+            assert!(raw.is_none_or(|raw| raw.len() < text.len()), "{text}");
+        }
+        let deep = "[".repeat(50) + &"]".repeat(50);
+        assert_eq!(Scan { text: &deep, at: 0 }.raw(), None);
+    }
+}
