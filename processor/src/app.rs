@@ -266,11 +266,18 @@ impl Process {
                 settings.past = Arc::new(past.context("kafka client")?);
                 let (ticker, seen) = Ticker::new(&settings);
                 let lane = (plan.lane.name.clone(), plan.lane.metrics.clone(), health.first().cloned());
+                let replayed = lane.clone();
+                settings.replayed = Arc::new(move |replay| incomplete::tell_replayed(&replayed, replay));
                 let ticker = ticker.telling(Box::new(move |windows| incomplete::tell(&lane, windows)));
                 tokio::spawn(ticker.run(std::future::pending()));
-                let sink = || Ok(RedisWindow::new(&settings, seen.clone()));
-                workers.extend(lane::start(&plan, health, sink, &self.failed)?);
-                workers.extend(lane::start(&again, replays, sink, &self.failed)?);
+                let sink = |is_ordered| {
+                    let mut settings = settings.clone();
+                    settings.is_ordered = is_ordered;
+                    let seen = seen.clone();
+                    move || Ok(RedisWindow::new(&settings, seen.clone()))
+                };
+                workers.extend(lane::start(&plan, health, sink(true), &self.failed)?);
+                workers.extend(lane::start(&again, replays, sink(false), &self.failed)?);
             }
             Target::Webhook(webhook) => {
                 let settings = webhook_settings(webhook).with_context(|| format!("sink `{sink}`"))?;

@@ -95,6 +95,8 @@ pub struct WorkerHealth {
     breaker: Arc<Mutex<BreakerState>>,
     /// What the sink of the lane lacks.
     incomplete: Arc<Mutex<Option<String>>>,
+    /// How the source was last seen to be replayed.
+    replayed: Arc<Mutex<Option<String>>>,
 }
 
 impl WorkerHealth {
@@ -163,6 +165,7 @@ impl WorkerHealth {
         let mut worker = Self::new();
         worker.breaker = Arc::clone(&lane.breaker);
         worker.incomplete = Arc::clone(&lane.incomplete);
+        worker.replayed = Arc::clone(&lane.replayed);
         worker
     }
 
@@ -174,7 +177,17 @@ impl WorkerHealth {
             kafka: None,
             expiring: None,
         };
-        Self { worker: Arc::new(Mutex::new(worker)), breaker: Arc::default(), incomplete: Arc::default() }
+        Self {
+            worker: Arc::new(Mutex::new(worker)),
+            breaker: Arc::default(),
+            incomplete: Arc::default(),
+            replayed: Arc::default(),
+        }
+    }
+
+    /// Says that the source was replayed, how, and when that was noticed. It makes nothing unready, and stays.
+    pub fn set_replayed(&self, how: String) {
+        *self.replayed.lock().unwrap_or_else(PoisonError::into_inner) = Some(how);
     }
 
     /// Says what the sink holds less than it should, though nothing is missing on the way to it, or (`None`) that it holds all. It
@@ -228,6 +241,8 @@ struct LaneReport {
     breaker: BreakerState,
     #[serde(skip_serializing_if = "Option::is_none")]
     incomplete: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replayed: Option<String>,
     workers: Vec<Worker>,
     #[serde(skip_serializing_if = "Option::is_none")]
     replays: Option<ReplaysReport>,
@@ -281,6 +296,10 @@ impl Health {
 impl LaneHealth {
     fn report(&self) -> LaneReport {
         let workers: Vec<_> = self.workers.iter().map(|worker| worker.lock().clone()).collect();
+        let shared = |said: fn(&WorkerHealth) -> &Mutex<Option<String>>| {
+            let worker = self.workers.first()?;
+            said(worker).lock().unwrap_or_else(PoisonError::into_inner).clone()
+        };
         let replays = self.replays.as_ref();
         let replays =
             replays.map(|place| ReplaysReport { breaker: place.breaker(), worker: place.lock().clone() });
@@ -290,10 +309,8 @@ impl LaneHealth {
                 .chain(replays.as_ref().map(|replays| &replays.worker))
                 .all(Worker::is_ready),
             breaker: self.workers.first().map(WorkerHealth::breaker).unwrap_or_default(),
-            incomplete: self
-                .workers
-                .first()
-                .and_then(|worker| worker.incomplete.lock().unwrap_or_else(PoisonError::into_inner).clone()),
+            incomplete: shared(|worker| &worker.incomplete),
+            replayed: shared(|worker| &worker.replayed),
             workers,
             replays,
         }

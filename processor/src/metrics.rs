@@ -33,6 +33,8 @@ pub const SINK_WRITE_SECONDS: &str = "deltafan_sink_write_seconds";
 pub const SINK_LATENCY_SECONDS: &str = "deltafan_sink_latency_seconds";
 /// Seconds until a leaderboard holds all that it should; 0 where it does. Labels: pipeline, sink, key.
 pub const WINDOW_INCOMPLETE_SECONDS: &str = "deltafan_window_incomplete_seconds";
+/// How often the order of the source broke: changes came again that were there before, or may have. Labels: pipeline, sink, sign.
+pub const SOURCE_REPLAYS: &str = "deltafan_source_replays_total";
 /// Contents that the cache knows.
 pub const CONTENT_ENTRIES: &str = "deltafan_content_entries";
 /// Contents asked for in Postgres, because the feed did not know them or not surely enough. Labels: outcome.
@@ -84,7 +86,7 @@ const fn metric(
 }
 
 /// All of them.
-pub const METRICS: [Metric; 17] = [
+pub const METRICS: [Metric; 18] = [
     metric(RECORDS_READ, Kind::Counter, LANE, "Records read from Kafka"),
     metric(
         RECORDS_WITHOUT_EFFECT,
@@ -143,6 +145,13 @@ pub const METRICS: [Metric; 17] = [
         &["pipeline", "sink", "key"],
         "Seconds until a leaderboard holds all that it should, after one that was lost could only be counted anew from what Kafka \
          still had; 0 where it does",
+    ),
+    metric(
+        SOURCE_REPLAYS,
+        Kind::Counter,
+        &["pipeline", "sink", "sign"],
+        "Breaks in the order of the source, by what they are a sign of: written_again (changes come again), set_back (the database was \
+         set back to an earlier time), begun_anew (the connector without its offsets); each has the leaderboards made anew",
     ),
     metric(CONTENT_ENTRIES, Kind::Gauge, &[], "Contents that the cache knows"),
     metric(CONTENT_LOOKUPS, Kind::Counter, &["outcome"], "Contents asked for in Postgres, by outcome"),
@@ -234,6 +243,11 @@ impl LaneMetrics {
         let seconds = u32::try_from(seconds.max(0)).unwrap_or(u32::MAX);
         gauge!(WINDOW_INCOMPLETE_SECONDS, "pipeline" => pipeline, "sink" => sink, "key" => key)
             .set(f64::from(seconds));
+    }
+
+    /// Counts a break in the order of the source.
+    pub fn replayed(&self, sign: &'static str) {
+        self.count(SOURCE_REPLAYS, "sign", sign);
     }
 
     /// Counts a record without effect.

@@ -24,8 +24,8 @@ const BEFORE_MS: i64 = 60_000;
 const WAITING: usize = 4;
 
 /// The one place where the snapshot and the WAL are asked for together: the place is taken when the snapshot is there.
-const SNAPSHOT: &str =
-    "SELECT pg_current_snapshot()::text, (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint";
+const SNAPSHOT: &str = "SELECT pg_current_snapshot()::text, (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint, \
+     (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
 /// A sum of a million rows takes a second or two.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = '5min'; \
      SET LOCAL cursor_tuple_fraction = 1";
@@ -135,9 +135,10 @@ async fn snapshot(database: &Config, log: &LogId) -> Result<(Client, Base), Past
     let row = client.query_one(SNAPSHOT, &[]).await.map_err(failed)?;
     let text: String = row.try_get(0).map_err(failed)?;
     let lsn: i64 = row.try_get(1).map_err(failed)?;
+    let taken_us: i64 = row.try_get(2).map_err(failed)?;
     let said = format!("postgres answered `{text}` as its snapshot");
     let base = Base::new(log.clone(), lsn.try_into().unwrap_or_default(), text);
-    Ok((client, base.ok_or(PastError::Away(said))?))
+    Ok((client, base.ok_or(PastError::Away(said))?.taken(taken_us)))
 }
 
 /// Declares what a leaderboard sums, as a cursor.

@@ -27,6 +27,7 @@ mod redis_moved;
 mod redis_rebuilt;
 mod rolling_restart;
 mod seeded_faults;
+mod source_replayed;
 mod two_instances;
 mod values;
 mod verify;
@@ -117,6 +118,7 @@ const ON_BENCHES: &[Scenario<Bench>] = scenarios![
     "redis-flushed" => flushed::run,
     "redis-moved" => redis_moved::run,
     "redis-rebuilt" => redis_rebuilt::run,
+    "source-replayed" => source_replayed::run,
 ];
 
 /// A scenario that takes longer hangs; unless it is one by name, or was told to be a long one.

@@ -1,7 +1,7 @@
 //! Debezium's JSON envelope, with or without the converter's `schema`.
 
 use super::scan::{Scan, set};
-use super::{Change, Decoded, Op, Source, WithoutEffect};
+use super::{Change, Decoded, Op, Place, Source, WithoutEffect};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -100,6 +100,9 @@ struct SourceBlock<'a> {
     lsn: Option<u64>,
     #[serde(default, rename = "txId")]
     tx_id: Option<u64>,
+    /// As text in a text: read where it stands.
+    #[serde(borrow, default, deserialize_with = "raw_or_null")]
+    sequence: Option<&'a str>,
     ts_ms: i64,
     #[serde(default)]
     ts_us: Option<i64>,
@@ -168,13 +171,14 @@ fn scanned(bytes: &[u8]) -> Option<Envelope<'_>> {
 
 fn scanned_source<'a>(scan: &mut Scan<'a>) -> Option<SourceBlock<'a>> {
     let (mut db, mut schema, mut table) = (None, None, None);
-    let (mut lsn, mut tx_id, mut ts_ms, mut ts_us) = (None, None, None, None);
+    let (mut lsn, mut tx_id, mut sequence, mut ts_ms, mut ts_us) = (None, None, None, None, None);
     scan.object(|scan, name| match name {
         "db" => set(&mut db, scan.string()?),
         "schema" => set(&mut schema, scan.string()?),
         "table" => set(&mut table, scan.string()?),
         "lsn" => set(&mut lsn, scan.integer_or_null()?),
         "txId" => set(&mut tx_id, scan.integer_or_null()?),
+        "sequence" => set(&mut sequence, scan.raw_or_null()?),
         "ts_ms" => set(&mut ts_ms, scan.integer()?),
         "ts_us" => set(&mut ts_us, scan.integer_or_null()?),
         _ => scan.raw().map(|_| ()),
@@ -186,6 +190,7 @@ fn scanned_source<'a>(scan: &mut Scan<'a>) -> Option<SourceBlock<'a>> {
         table: table?.into(),
         lsn: unsigned(lsn)?,
         tx_id: unsigned(tx_id)?,
+        sequence: sequence.flatten(),
         ts_ms: ts_ms?,
         ts_us: ts_us.flatten(),
     })
@@ -266,6 +271,7 @@ impl<'a> SourceBlock<'a> {
             table: self.table,
             lsn,
             tx_id,
+            place: self.sequence.filter(|_| op != Op::Read).and_then(Place::parse),
             committed_us: self.ts_us.unwrap_or_else(|| self.ts_ms.saturating_mul(1000)),
         })
     }

@@ -5,6 +5,7 @@
 
 mod envelope;
 pub mod event_id;
+mod place;
 pub mod row;
 mod scan;
 #[cfg(test)]
@@ -12,6 +13,7 @@ mod tests;
 pub mod timestamp;
 
 pub use envelope::{DecodeError, decode};
+pub use place::{Break, Place};
 use std::borrow::Cow;
 
 /// What happened to a row.
@@ -52,6 +54,8 @@ pub struct Source<'a> {
     pub lsn: u64,
     /// The lower 32 bits of the transaction's id; none for a row read at no certain moment.
     pub tx_id: Option<u32>,
+    /// Where it stands in the order of the source; none for a row that was read and for what says nothing of it.
+    pub place: Option<Place>,
     /// Time of the commit, in microseconds since 1970 UTC.
     pub committed_us: i64,
 }

@@ -95,6 +95,7 @@ fn naively(value: Option<&str>) -> Value {
         "op": message["op"], "before": message["before"], "after": message["after"],
         "db": source["db"], "schema": source["schema"], "table": source["table"],
         "lsn": source["lsn"], "txId": source["txId"], "committed_us": source["ts_us"],
+        "sequence": if message["op"] == "r" { &Value::Null } else { &source["sequence"] },
     })
 }
 
@@ -113,6 +114,9 @@ fn decoded(value: Option<&str>) -> Value {
         "op": change.op.letter(), "before": image(change.before), "after": image(change.after),
         "db": source.db, "schema": source.schema, "table": source.table,
         "lsn": source.lsn, "txId": source.tx_id, "committed_us": source.committed_us,
+        "sequence": source.place.map(|place| {
+            json!([place.committed.map(|lsn| lsn.to_string()), place.lsn.to_string()]).to_string()
+        }),
     })
 }
 
@@ -148,6 +152,22 @@ fn every_real_message_is_what_a_naive_decoder_says() {
     let kinds =
         ["c", "d", "heartbeat", "message", "r", "refused", "tombstone", "transaction", "truncate", "u"];
     assert_eq!(seen.keys().map(String::as_str).collect::<Vec<_>>(), kinds, "{seen:?}");
+}
+
+#[test]
+fn no_topic_that_was_written_once_breaks_the_order_of_its_source() {
+    let mut seen = 0;
+    for (topic, fixture) in FIXTURES {
+        let mut reached = None;
+        for value in values(fixture).iter().flatten() {
+            let Ok(Decoded::Change(change)) = decode(Some(value.as_bytes())) else { continue };
+            let Some(place) = change.source.place else { continue };
+            assert_eq!(reached.and_then(|reached| place.breaks(reached)), None, "{topic}: {value}");
+            reached = Some(place);
+            seen += 1;
+        }
+    }
+    assert!(seen > 40, "{seen}");
 }
 
 #[test]
@@ -256,6 +276,7 @@ fn one_time_is_one_event_however_it_is_written() {
             table: "t".into(),
             lsn: 1,
             tx_id: Some(1),
+            place: None,
             committed_us: 0,
         };
         event_id(Op::Create, &source, &row)

@@ -89,10 +89,13 @@ impl<S: Sink> Writing<'_, S> {
         }
     }
 
-    /// Where the sink stands, after it was set to where it is ordered to.
+    /// Where the sink stands, after it was set to where it is ordered to, or told what it can't get any more.
     async fn stand(sink: &mut S, question: &Question) -> Result<Held, SinkError> {
         if let Some(reset) = &question.reset {
             sink.reset(&question.log, reset).await?;
+        }
+        if !question.missing.is_empty() {
+            sink.missed(&question.log, &question.missing).await?;
         }
         sink.positions(&question.log, &question.partitions).await
     }

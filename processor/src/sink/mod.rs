@@ -8,7 +8,7 @@ pub mod file;
 pub mod redis_window;
 pub mod webhook;
 
-use crate::position::{Held, LogId, Offset, Partition, Reset, Spans};
+use crate::position::{Held, LogId, Offset, Partition, Reset, Span, Spans};
 use crate::transform::{Content, Transformed};
 use std::error::Error;
 use std::time::Duration;
@@ -173,6 +173,15 @@ pub trait Sink: Sized + 'static {
     /// # Errors
     /// The sink can't be asked: the same order will be given again.
     fn reset(&mut self, _log: &LogId, _reset: &Reset) -> impl Future<Output = Result<(), SinkError>> {
+        std::future::ready(Ok(()))
+    }
+
+    /// Hears that Kafka no longer has these stretches, which come next by what the sink has answered; asked where it stands right
+    /// after. One that can be made anew from elsewhere gives up what it holds; for all others they are lost.
+    ///
+    /// # Errors
+    /// The sink can't be asked: the same will be told again.
+    fn missed(&mut self, _log: &LogId, _missing: &[Span]) -> impl Future<Output = Result<(), SinkError>> {
         std::future::ready(Ok(()))
     }
 

@@ -39,6 +39,8 @@ pub struct Question {
     pub partitions: Vec<Partition>,
     /// Where the sink is to stand before it says where it stands.
     pub reset: Option<Reset>,
+    /// Stretches that come next by what the sink has said, and that Kafka no longer has.
+    pub missing: Vec<Span>,
 }
 
 /// What the writer is to do next.
@@ -111,10 +113,10 @@ impl Handoff {
     }
 
     /// Begins a new epoch by asking where the sink stands; forgets all that was read before.
-    pub fn ask(&self, log: LogId, partitions: Vec<Partition>, reset: Option<Reset>) {
+    pub fn ask(&self, log: LogId, partitions: Vec<Partition>, reset: Option<Reset>, missing: Vec<Span>) {
         let mut state = self.lock();
         let epoch = self.next_epoch(&mut state);
-        state.question = Some(Question { epoch, log, partitions, reset });
+        state.question = Some(Question { epoch, log, partitions, reset, missing });
         drop(state);
         self.filled.notify_one();
     }
@@ -331,7 +333,7 @@ mod tests {
     }
 
     async fn question(handoff: &Handoff) -> Epoch {
-        handoff.ask(log(), vec![0], None);
+        handoff.ask(log(), vec![0], None, Vec::new());
         match handoff.next().await {
             Some(Order::Ask(question)) => question.epoch,
             other => panic!("expected a question, got {other:?}"),

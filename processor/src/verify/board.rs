@@ -257,7 +257,15 @@ mod tests {
     fn change(lsn: u64, before: Option<Row>, after: Option<Row>) -> Transformed<'static> {
         let text = Cow::Borrowed("x");
         let (tx_id, committed_us) = (Some(1), 1);
-        let source = Source { db: text.clone(), schema: text.clone(), table: text, lsn, tx_id, committed_us };
+        let source = Source {
+            db: text.clone(),
+            schema: text.clone(),
+            table: text,
+            lsn,
+            tx_id,
+            place: None,
+            committed_us,
+        };
         let (before, after) = (before.map(row), after.map(row));
         Transformed { op: Op::Update, source, before, after }
     }

@@ -1,5 +1,6 @@
 //! What a leaderboard lane is told: where Redis is and which windows it keeps.
 
+use super::order::Replay;
 use super::past::{OnlyTheLog, Past};
 use super::ranking::{By, Contents, Nothing};
 use redis::{Client, IntoConnectionInfo};
@@ -112,6 +113,10 @@ pub struct Settings {
     pub contents: Arc<dyn Contents>,
     /// Who knows what was before, for a window that has to be made anew.
     pub past: Arc<dyn Past>,
+    /// Whether the log has the order of the source; else what it says of it is not looked at.
+    pub is_ordered: bool,
+    /// Hears each time that order breaks: what was there before comes again.
+    pub replayed: Arc<dyn Fn(&Replay) + Send + Sync>,
     /// Held by the worker that makes windows anew.
     pub(super) making: Arc<Mutex<()>>,
 }
@@ -139,6 +144,8 @@ impl Settings {
             response_timeout: Duration::from_secs(5),
             contents: Arc::new(Nothing),
             past: Arc::new(OnlyTheLog),
+            is_ordered: true,
+            replayed: Arc::new(|replay| tracing::error!("{replay}")),
             making: Arc::default(),
         })
     }

@@ -6,6 +6,7 @@
 use super::ranking::By;
 use crate::decode::row::EngagementRow;
 use crate::decode::timestamp::Timestamp;
+use crate::decode::{Op, Place, Source};
 use crate::position::{Offset, Partition};
 use crate::sink::{Batch, Event, Refusal};
 use std::collections::{BTreeMap, HashSet};
@@ -90,6 +91,11 @@ pub(super) struct Stamp {
     /// Its place in the WAL, and its transaction.
     pub lsn: u64,
     pub tx_id: Option<u32>,
+    /// Its place in the order of the source, and what tells it from others that share the place: its row and what happened to it.
+    pub place: Option<Place>,
+    pub mark: u64,
+    /// In microseconds since 1970.
+    pub committed_us: i64,
 }
 
 /// What an event of one row image changes.
@@ -97,7 +103,6 @@ pub(super) struct Stamp {
 struct Entry {
     /// The number of the event within the batch.
     event: usize,
-    stamp: Stamp,
     cell: Cell,
     /// Milliseconds to add; below zero for what is taken back.
     ms: i64,
@@ -108,7 +113,8 @@ struct Entry {
 pub struct WindowBatch {
     max_records: usize,
     wanted: Wanted,
-    events: usize,
+    /// Of each event, whether it has an effect or not.
+    stamps: Vec<Stamp>,
     /// One by one, for the case that a window has some of them already.
     entries: Vec<Entry>,
     /// How long their names are, all together.
@@ -117,8 +123,6 @@ pub struct WindowBatch {
     cells: Cells,
     /// Whose cells these are.
     members: HashSet<Member>,
-    /// How far in the WAL the changes of each partition reach, whether they have an effect or not.
-    last_lsn: BTreeMap<Partition, u64>,
 }
 
 impl WindowBatch {
@@ -126,12 +130,11 @@ impl WindowBatch {
         Self {
             max_records,
             wanted,
-            events: 0,
+            stamps: Vec::new(),
             entries: Vec::new(),
             name_bytes: 0,
             cells: Cells::new(),
             members: HashSet::new(),
-            last_lsn: BTreeMap::new(),
         }
     }
 
@@ -140,15 +143,21 @@ impl WindowBatch {
         &self.cells
     }
 
-    /// The contributions of those events that `takes` says yes to, by cell.
-    pub(super) fn cells_of(&self, takes: impl Fn(&Stamp) -> bool) -> Cells {
-        sum(self.entries.iter().filter(|entry| takes(&entry.stamp)))
+    /// The contributions without those of some events, given by their numbers in ascending order, by cell.
+    pub(super) fn cells_without(&self, left_out: &[usize]) -> Cells {
+        sum(self.entries.iter().filter(|entry| left_out.binary_search(&entry.event).is_err()))
     }
 
-    /// How far in the WAL the changes of each partition reach.
-    pub(super) fn last_lsn(&self) -> &BTreeMap<Partition, u64> {
-        &self.last_lsn
+    /// Where each event comes from.
+    pub(super) fn stamps(&self) -> &[Stamp] {
+        &self.stamps
     }
+}
+
+/// No two records at one place in the WAL are of the same row and the same kind.
+fn mark(op: Op, row: Option<&EngagementRow<'_>>) -> u64 {
+    let id = row.map_or(0, |row| row.id.cast_unsigned());
+    (id << 2) | op as u64
 }
 
 fn sum<'a>(entries: impl Iterator<Item = &'a Entry>) -> Cells {
@@ -189,9 +198,10 @@ impl Batch for WindowBatch {
         check(before)?;
         check(after)?;
         let Event { partition, offset, change, .. } = *event;
-        let stamp = Stamp { partition, offset, lsn: change.source.lsn, tx_id: change.source.tx_id };
-        let last = self.last_lsn.entry(partition).or_default();
-        *last = stamp.lsn.max(*last);
+        let Source { lsn, tx_id, place, committed_us, .. } = change.source;
+        let number = self.stamps.len();
+        let mark = mark(change.op, after.or(before));
+        self.stamps.push(Stamp { partition, offset, lsn, tx_id, place, mark, committed_us });
         for (row, sign) in [(before, -1), (after, 1)] {
             let Some((row, (second, ms))) = row.and_then(|row| Some((row, contribution(row)?))) else {
                 continue;
@@ -204,22 +214,21 @@ impl Batch for WindowBatch {
                 });
                 *sum += ms;
                 self.name_bytes += cell.1.name_bytes();
-                self.entries.push(Entry { event: self.events, stamp, cell, ms });
+                self.entries.push(Entry { event: number, cell, ms });
             }
         }
-        self.events += 1;
         Ok(())
     }
 
     fn is_full(&self) -> bool {
-        self.events >= self.max_records
+        self.stamps.len() >= self.max_records
             || self.cells.len() >= MAX_CELLS
             || self.members.len() >= MAX_MEMBERS
             || self.name_bytes >= MAX_NAME_BYTES
     }
 
     fn len(&self) -> usize {
-        self.events
+        self.stamps.len()
     }
 
     fn split_off(&mut self, at: usize) -> Self {
@@ -228,23 +237,19 @@ impl Batch for WindowBatch {
         for entry in &mut entries {
             entry.event -= at;
         }
-        let events = self.events.saturating_sub(at);
-        self.events -= events;
+        let stamps = self.stamps.split_off(at.min(self.stamps.len()));
         self.cells = sum(self.entries.iter());
         self.members = members_of(&self.cells);
         self.name_bytes = name_bytes(&self.entries);
-        // Not known of the halves; a later write says it.
-        self.last_lsn.clear();
         let cells = sum(entries.iter());
         Self {
             max_records: self.max_records,
             wanted: self.wanted,
-            events,
+            stamps,
             members: members_of(&cells),
             cells,
             name_bytes: name_bytes(&entries),
             entries,
-            last_lsn: BTreeMap::new(),
         }
     }
 }

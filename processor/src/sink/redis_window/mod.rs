@@ -14,6 +14,8 @@
 //! * Every window has an *incarnation*, a random id given when it is created. A write names the one it believes in, so a
 //!   Redis that was emptied, also one that others have begun to fill again, is never taken for the one before. The
 //!   [`Ticker`] notices it while nothing is written.
+//! * Where the log holds changes a second time, the order of the source breaks ([`order`]): the window is made anew from the
+//!   table, and from there on leaves out what that had.
 //! * Windows of one lane are independent of each other: each holds positions of its own, and the lane goes back to the
 //!   lowest.
 //!
@@ -35,6 +37,7 @@ mod config;
 mod encode;
 mod error;
 mod opening;
+mod order;
 mod pack;
 mod past;
 mod ranking;
@@ -47,18 +50,19 @@ mod tests;
 
 pub use config::{Settings, SettingsError, Window};
 pub use encode::{Cell, Cells, MAX_MEMBERS, Member, WindowBatch};
+pub use order::{Replay, Sign};
 pub use past::{Base, Past, PastError, Rows, Telling};
 pub use ranking::{By, Contents, Learnt};
 pub use reading::{Reading, read};
-pub use ticker::{Incomplete, Seen, Standing, Ticker};
+pub use ticker::{Incomplete, Lacking, Seen, Standing, Ticker};
 
 use self::belief::{Belief, Plan};
 use self::client::Client;
-use self::encode::{Stamp, Wanted};
+use self::encode::Wanted;
 use self::error::paused;
 use self::opening::Halfway;
 use self::script::{Answer, Keys, SCRIPTS, Scripts};
-use crate::position::{Held, LogId, Partition, Positions, Reset, Spans};
+use crate::position::{Held, LogId, Partition, Positions, Reset, Span, Spans};
 use crate::sink::{Class, Sink, SinkError, Write, Written};
 use crate::transform::Content;
 use redis::Cmd;
@@ -88,6 +92,10 @@ pub struct RedisWindow {
     /// How often Redis may have become another before the window was last asked where it stands.
     breaks: u64,
     max_records: usize,
+    /// Whether the log has the order of the source.
+    is_ordered: bool,
+    /// Hears of breaks in that order.
+    replayed: Arc<dyn Fn(&Replay) + Send + Sync>,
     /// The reset that is to be obeyed when the windows are opened next; 0 where none is.
     reset: i64,
 }
@@ -139,6 +147,8 @@ impl RedisWindow {
             seen,
             breaks: 0,
             max_records: settings.max_records,
+            is_ordered: settings.is_ordered,
+            replayed: Arc::clone(&settings.replayed),
             reset: 0,
         }
     }
@@ -154,13 +164,8 @@ impl RedisWindow {
 
     /// The call that writes a batch to a window, without what the window has: by its positions, or by what it was made from.
     fn call(&self, unit: &Unit, incarnation: &str, plan: &Plan, write: &Write<'_, WindowBatch>) -> Cmd {
-        let (belief, batch) = (&unit.belief, write.batch);
-        let takes = |stamp: &Stamp| {
-            let Stamp { partition, offset, lsn, tx_id } = *stamp;
-            plan.has.get(&partition).is_none_or(|has| offset >= *has) && !belief.has(partition, lsn, tx_id)
-        };
-        let in_part = !plan.has.is_empty() || belief.base(write.spans).is_some();
-        let rest = in_part.then(|| batch.cells_of(takes));
+        let batch = write.batch;
+        let rest = (!plan.left_out.is_empty()).then(|| batch.cells_without(&plan.left_out));
         let (cells, by) = (rest.as_ref().unwrap_or(batch.cells()), unit.window.members());
         let types = if by == By::ContentType { self.known(cells) } else { BTreeMap::new() };
         let types = types.iter().map(|(id, content)| (*id, &**content));
@@ -184,17 +189,27 @@ impl RedisWindow {
     ) -> Result<(), SinkError> {
         let mut sent: Vec<(usize, Plan)> = Vec::new();
         let mut calls: Vec<Cmd> = Vec::new();
+        let mut broken: Vec<(usize, Replay)> = Vec::new();
         for (index, (unit, ended)) in self.windows.iter().zip(ended.iter_mut()).enumerate() {
             match unit.belief.incarnation() {
                 _ if ended.is_some() => {}
                 None => *ended = Some(Ended::Behind),
                 Some(incarnation) => {
-                    let plan = unit.belief.plan(write.log, write.spans, write.batch.last_lsn());
-                    calls.push(self.call(unit, incarnation, &plan, write));
-                    sent.push((index, plan));
+                    let log = (write.log, self.is_ordered);
+                    match unit.belief.plan(log, write.spans, write.batch.stamps()) {
+                        Ok(plan) => {
+                            calls.push(self.call(unit, incarnation, &plan, write));
+                            sent.push((index, plan));
+                        }
+                        Err(replay) => {
+                            broken.push((index, replay));
+                            *ended = Some(Ended::Behind);
+                        }
+                    }
                 }
             }
         }
+        self.give_up_replayed(&broken).await?;
         if calls.is_empty() {
             return Ok(());
         }
@@ -205,11 +220,12 @@ impl RedisWindow {
             };
             *ended = match Answer::read(answer) {
                 Some(Answer::Done) => {
-                    unit.belief.moved(write.log, write.spans, &plan);
+                    unit.belief.moved(write.log, write.spans, plan);
                     Some(Ended::Applied)
                 }
                 Some(Answer::Held(held)) => {
-                    let behind = unit.belief.refused(write.log, write.spans, &plan, &held);
+                    let held = (held.offsets.as_slice(), held.reached.as_slice());
+                    let behind = unit.belief.refused(write.log, write.spans, held);
                     behind.then_some(Ended::Behind)
                 }
                 Some(Answer::Gone) => {
@@ -236,6 +252,26 @@ impl Sink for RedisWindow {
     /// and wherever to, the windows are emptied and counted anew from what Kafka still has.
     async fn reset(&mut self, _log: &LogId, reset: &Reset) -> Result<(), SinkError> {
         self.reset = reset.id;
+        Ok(())
+    }
+
+    /// A window that stands before what Kafka keeps has nothing to go on with. What is delivered again from the dead letters is in no
+    /// table: that is lost.
+    async fn missed(&mut self, _log: &LogId, missing: &[Span]) -> Result<(), SinkError> {
+        if !self.is_ordered {
+            return Ok(());
+        }
+        let lacks =
+            |unit: &Unit, span: &Span| unit.belief.held(span.partition).is_some_and(|held| held < span.to);
+        let lacking =
+            |(index, unit): (usize, &Unit)| missing.iter().any(|span| lacks(unit, span)).then_some(index);
+        let lacking: Vec<_> = self.windows.iter().enumerate().filter_map(lacking).collect();
+        for index in lacking {
+            if self.give_up(index, None).await? {
+                let key = self.windows.get(index).map_or("", |unit| unit.window.key());
+                tracing::warn!(key, "kafka no longer has what comes next for a leaderboard: it is made anew");
+            }
+        }
         Ok(())
     }
 

@@ -4,9 +4,10 @@
 //! A window that is made from the table is filled in pieces, each by compare and set; until the last one is in, nobody else
 //! is told that it is there. Where whoever fills it stops, somebody else begins anew.
 
-use super::belief::{field, over_field};
+use super::belief::{Origin, field};
 use super::encode::Cells;
 use super::error::paused;
+use super::order::Replay;
 use super::past::{Base, PastError, Rows};
 use super::script::{Answer, Making, Move};
 use super::{By, RedisWindow, contended, new_incarnation, other_window, pick, unknown_answer};
@@ -67,24 +68,59 @@ impl RedisWindow {
         let making = Arc::clone(&self.making);
         let _one = making.lock().await;
         let lost = self.look(log, partitions, &all).await?;
-        for index in &lost {
-            self.make(*index).await?;
+        for (index, replayed_us) in &lost {
+            self.make(*index, *replayed_us).await?;
         }
-        if lost.is_empty() || self.look(log, partitions, &lost).await?.is_empty() {
+        let made: Vec<usize> = lost.iter().map(|(index, _)| *index).collect();
+        if lost.is_empty() || self.look(log, partitions, &made).await?.is_empty() {
             return Ok(());
         }
         Err(contended(self.client.address(), "a window was lost again while it was made"))
     }
 
-    /// Asks some windows where they stand. Answers which of them have to be made.
+    /// Gives up windows to which the order of the source has broken.
+    pub(super) async fn give_up_replayed(&mut self, broken: &[(usize, Replay)]) -> Result<(), SinkError> {
+        let mut is_first = false;
+        for (index, replay) in broken {
+            // A life that was over before stays over.
+            let known = self.windows.get(*index).map_or(0, |unit| unit.belief.since_us());
+            is_first |= self.give_up(*index, Some(replay.since_us().max(known))).await?;
+        }
+        // Told by whoever noticed it first.
+        if let Some((_, replay)) = broken.first().filter(|_| is_first) {
+            (self.replayed)(replay);
+        }
+        Ok(())
+    }
+
+    /// Gives a window up, to be made anew. Answers whether it was there until now.
+    pub(super) async fn give_up(
+        &mut self,
+        index: usize,
+        replayed_us: Option<i64>,
+    ) -> Result<bool, SinkError> {
+        let Some(unit) = self.windows.get_mut(index) else { return Ok(false) };
+        let Some(incarnation) = unit.belief.incarnation() else { return Ok(false) };
+        let script = &self.scripts.give_up;
+        let call = unit.keys.give_up(script, incarnation, replayed_us);
+        match self.client.run(script, vec![call]).await?.into_iter().next().map(Answer::read) {
+            Some(Some(answer @ (Answer::Done | Answer::Gone))) => {
+                unit.belief.gone();
+                Ok(answer == Answer::Done)
+            }
+            _ => Err(unknown_answer(self.client.address())),
+        }
+    }
+
+    /// Asks some windows where they stand. Answers which of them have to be made, and whether because the source was
+    /// replayed: see [`Answer::Lost`].
     async fn look(
         &mut self,
         log: &LogId,
         partitions: &[Partition],
         which: &[usize],
-    ) -> Result<Vec<usize>, SinkError> {
-        let mut fields: Vec<_> = partitions.iter().map(|partition| field(log, *partition)).collect();
-        fields.extend(partitions.iter().map(|partition| over_field(log, *partition)));
+    ) -> Result<Vec<(usize, Option<i64>)>, SinkError> {
+        let fields: Vec<_> = partitions.iter().map(|partition| field(log, *partition)).collect();
         let script = &self.scripts.open;
         let call = |unit: &super::Unit| {
             let stalled = unit.halfway.as_ref().filter(|halfway| halfway.is_stalled());
@@ -97,12 +133,13 @@ impl RedisWindow {
         for (index, answer) in which.iter().zip(answers) {
             let Some(unit) = self.windows.get_mut(*index) else { continue };
             match Answer::read(answer) {
-                Some(Answer::Opened { incarnation, base, held }) => {
+                Some(Answer::Opened { incarnation, base, doubted_us, held }) => {
                     unit.halfway = None;
                     let base = base.as_deref().and_then(Base::parse).map(Arc::new);
-                    unit.belief.opened((incarnation, base), log, partitions, &held);
+                    let origin = Origin { incarnation, base, doubted_us };
+                    unit.belief.opened(origin, log, partitions, (&held.offsets, &held.reached));
                 }
-                Some(Answer::Lost) => lost.push(*index),
+                Some(Answer::Lost { replayed_us }) => lost.push((*index, replayed_us)),
                 Some(Answer::Halfway { incarnation, pieces }) => {
                     unit.saw_halfway(incarnation, pieces);
                     let what = format!("window `{}` is being made anew from the database", unit.window.key());
@@ -117,21 +154,24 @@ impl RedisWindow {
         Ok(lost)
     }
 
-    /// Makes a window anew.
-    async fn make(&mut self, index: usize) -> Result<(), SinkError> {
+    /// Makes a window anew: empty, where the log has all that belongs into it, and has it once.
+    async fn make(&mut self, index: usize, replayed_us: Option<i64>) -> Result<(), SinkError> {
         let Some(unit) = self.windows.get(index) else { return Ok(()) };
         let (length_s, by) = (i64::from(unit.window.length_s()), unit.window.members());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now_s = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let now_us = i64::try_from(now.as_micros()).unwrap_or(i64::MAX);
         let begins_s = now_s.saturating_sub(length_s);
         let past = Arc::clone(&self.past);
-        let reaches_back = past.reaches_back(begins_s).await.map_err(|error| self.untold(&error))?;
-        if reaches_back {
+        if replayed_us.is_none() && past.reaches_back(begins_s).await.map_err(|error| self.untold(&error))? {
             self.past_missing = None;
             return self.create(index, Making::anew()).await.map(drop);
         }
         let told = match past.rows(by, begins_s.saturating_sub(SLACK_S)).await {
-            Ok(rows) => self.fill(index, by, rows).await?,
+            Ok(rows) => {
+                let base = rows.base.since(replayed_us.unwrap_or_default());
+                self.fill(index, by, Rows { base, ..rows }).await?
+            }
             Err(error) => Some(error),
         };
         let Some(error) = told else {
@@ -144,13 +184,21 @@ impl RedisWindow {
         }
         self.past_missing = None;
         let key = self.windows.get(index).map_or("", |unit| unit.window.key());
+        let what = match replayed_us {
+            None => {
+                "does not reach back to its beginning: it lacks something until its whole length has passed"
+            }
+            Some(_) => "holds some changes twice: it is in doubt until its whole length has passed",
+        };
         tracing::error!(
             key,
             why = %error,
-            "a leaderboard is counted anew from what kafka still has, which does not reach back to its beginning: it lacks \
-             something until its whole length has passed; mend what the reason names, and `deltafan reset` has it made anew"
+            "a leaderboard is counted anew from what kafka still has, which {what}; mend what the reason names, and \
+             `deltafan reset` has it made anew"
         );
-        let making = Making { whole_s: now_s.saturating_add(length_s), ..Making::anew() };
+        let whole_s = now_s.saturating_add(length_s);
+        let doubted_us = replayed_us.map_or(0, |_| now_us);
+        let making = Making { whole_s, doubted_us, ..Making::anew() };
         self.create(index, making).await.map(drop)
     }
 
@@ -265,5 +313,5 @@ impl super::Unit {
 }
 
 fn step(field: &str, expected: Option<Offset>, to: Offset) -> Move {
-    Move { field: field.to_owned(), expected, to }
+    Move { field: field.to_owned(), expected, to, reached: None }
 }

@@ -21,18 +21,41 @@ pub struct Base {
     snapshot: Snapshot,
     /// As Postgres writes it.
     text: String,
+    /// When it was taken, by the clock of the database, in microseconds since 1970.
+    taken_us: i64,
+    /// When the life of the database began that it belongs to, as far as is known.
+    since_us: i64,
 }
 
 impl Base {
     /// A base for what follows in `log`; `None` where the text is no snapshot of Postgres.
     #[must_use]
     pub fn new(log: LogId, lsn: u64, snapshot: String) -> Option<Self> {
-        Some(Self { log, lsn, snapshot: Snapshot::parse(&snapshot)?, text: snapshot })
+        let parsed = Snapshot::parse(&snapshot)?;
+        Some(Self { log, lsn, snapshot: parsed, text: snapshot, taken_us: 0, since_us: 0 })
+    }
+
+    /// The same, taken at this time by the clock of the database, in microseconds since 1970.
+    #[must_use]
+    pub fn taken(self, taken_us: i64) -> Self {
+        Self { taken_us, ..self }
+    }
+
+    /// The same, of a life of the database that began at this time. A time that the database has not come to yet was told by
+    /// another clock, and means nothing.
+    pub(super) fn since(self, since_us: i64) -> Self {
+        let since_us = if since_us <= self.taken_us { since_us } else { 0 };
+        Self { since_us, ..self }
+    }
+
+    /// When the life of the database began that it belongs to; 0 where nothing is known of that.
+    pub(super) fn since_us(&self) -> i64 {
+        self.since_us
     }
 
     /// As a window keeps it.
     pub(super) fn to_text(&self) -> String {
-        format!("{} {} {}", self.log, self.lsn, self.text)
+        format!("{} {} {} {} {}", self.log, self.lsn, self.text, self.taken_us, self.since_us)
     }
 
     /// Reads [`to_text`](Self::to_text).
@@ -40,7 +63,9 @@ impl Base {
         let mut words = text.split(' ');
         let (log, lsn, snapshot) = (words.next()?, words.next()?, words.next()?);
         let (cluster, topic) = log.split_once('/')?;
-        Self::new(LogId::new(cluster, topic), lsn.parse().ok()?, snapshot.to_owned())
+        let base = Self::new(LogId::new(cluster, topic), lsn.parse().ok()?, snapshot.to_owned())?;
+        let mut time = || words.next().and_then(|us| us.parse().ok()).unwrap_or_default();
+        Some(base.taken(time()).since(time()))
     }
 
     /// Whether a change is in it: by its place in the WAL and by its transaction. One of a row that was read at no certain
@@ -48,6 +73,16 @@ impl Base {
     #[must_use]
     pub fn holds(&self, lsn: u64, tx_id: Option<u32>) -> bool {
         lsn <= self.lsn && tx_id.is_none_or(|tx_id| self.snapshot.sees(tx_id))
+    }
+
+    /// Whether what was committed at this time belongs to a life of the database that was over when it was taken.
+    pub(super) fn is_before(&self, committed_us: i64) -> bool {
+        committed_us < self.since_us
+    }
+
+    /// When it was taken, by the clock of the database, in microseconds since 1970.
+    pub(super) fn taken_us(&self) -> i64 {
+        self.taken_us
     }
 
     /// Whether a change at this place ends it for its partition. The log has the order of commits: whatever comes behind a
@@ -119,7 +154,12 @@ mod tests {
         assert!(!base.holds(1001, Some(99)), "an old id that came round again");
         assert!(base.ends_with(&log, 1001) && !base.ends_with(&log, 1000));
         assert!(!base.ends_with(&LogId::new("cluster", "replays"), 1001), "there is no order in that");
+        assert_eq!(Base::parse(&base.to_text()), Some(base.clone()));
+        assert!(!base.clone().taken(7).since(8).is_before(5), "by another clock");
+        let base = base.taken(7).since(5);
+        assert!(base.is_before(4) && !base.is_before(5));
         assert_eq!(Base::parse(&base.to_text()), Some(base));
+        assert!(Base::parse("cluster/topic 1000 100:110:").is_some(), "as it was kept before it had a time");
         assert_eq!(Base::parse("cluster/topic 1000 nonsense"), None);
     }
 }

@@ -3,11 +3,12 @@
 
 use super::config::Window;
 use super::encode::Cells;
+use super::order::Reached;
 use super::pack::pack;
 use super::ranking::By;
 use crate::position::Offset;
 use crate::transform::Content;
-use redis::{Cmd, RedisResult, Value};
+use redis::{Cmd, Value};
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use uuid::Uuid;
@@ -36,6 +37,8 @@ pub(super) struct Scripts {
     pub(super) tick: Script,
     /// Tells the types of contents.
     pub(super) tell: Script,
+    /// Gives a window up, to be made anew.
+    pub(super) give_up: Script,
 }
 
 macro_rules! script {
@@ -63,6 +66,7 @@ impl Scripts {
             apply: Script::new(&edit(script!("lua/apply.lua"))),
             tick: Script::new(&edit(script!("lua/tick.lua"))),
             tell: Script::new(&edit(script!("lua/tell.lua"))),
+            give_up: Script::new(&edit(script!("lua/give_up.lua"))),
         }
     }
 
@@ -121,7 +125,14 @@ impl Keys {
         let mut cmd = self.call(script);
         cmd.arg(&making.incarnation).arg(window.length_s()).arg(window.members().as_str()).arg(reset);
         cmd.arg(making.whole_s).arg(making.base.as_deref().unwrap_or_default());
-        cmd.arg(making.instead.as_deref().unwrap_or_default()).arg(fields);
+        cmd.arg(making.instead.as_deref().unwrap_or_default()).arg(making.doubted_us).arg(fields);
+        cmd
+    }
+
+    /// `replayed_us` is there where the source was replayed: see [`Answer::Lost`].
+    pub(super) fn give_up(&self, script: &Script, incarnation: &str, replayed_us: Option<i64>) -> Cmd {
+        let mut cmd = self.call(script);
+        cmd.arg(incarnation).arg(replayed_us.map_or_else(String::new, |us| us.to_string()));
         cmd
     }
 
@@ -159,13 +170,13 @@ impl Keys {
         let buckets = || cells.chunk_by(|((one, _), _), ((other, _), _)| one == other);
         let mut cmd = self.call(script);
         cmd.arg(incarnation).arg(moves.len()).arg(buckets().count());
-        for Move { field, expected, to } in moves {
+        for Move { field, expected, to, reached } in moves {
             cmd.arg(field);
             match expected {
                 Some(offset) => cmd.arg(*offset),
                 None => cmd.arg(""),
             };
-            cmd.arg(*to);
+            cmd.arg(*to).arg(reached.as_deref().unwrap_or_default());
         }
         for bucket in buckets() {
             if let Some(((second, _), _)) = bucket.first() {
@@ -199,6 +210,8 @@ pub(super) struct Making {
     pub(super) base: Option<String>,
     /// A window that somebody has half filled, and that is given up for it.
     pub(super) instead: Option<String>,
+    /// Up to when breaks in the order of the source are known of that can't be mended; 0 where there are none.
+    pub(super) doubted_us: i64,
 }
 
 impl Making {
@@ -217,6 +230,8 @@ pub(super) struct Move {
     pub(super) expected: Option<Offset>,
     /// What it holds afterwards.
     pub(super) to: Offset,
+    /// How far the order of the source is followed then, where that is further than before.
+    pub(super) reached: Option<String>,
 }
 
 /// What a tick tells of a window.
@@ -229,6 +244,8 @@ pub(super) struct Ticked {
     pub(super) positions: BTreeMap<String, Offset>,
     /// The second from which it is whole; 0 where it is.
     pub(super) whole_s: i64,
+    /// Whether until then it may hold some changes twice.
+    pub(super) is_doubted: bool,
     /// Contents whose type it was not told yet.
     pub(super) untold: Vec<Uuid>,
 }
@@ -238,10 +255,11 @@ pub(super) struct Ticked {
 pub(super) enum Answer {
     /// Done (of `apply` and `tell`).
     Done,
-    /// The window is there, is based on this, and holds this (of `open`).
-    Opened { incarnation: String, base: Option<String>, held: Vec<Option<Offset>> },
-    /// There is no such window, or it is to be emptied (of `open`).
-    Lost,
+    /// The window is there and was made from this (of `open`).
+    Opened { incarnation: String, base: Option<String>, doubted_us: i64, held: Standing },
+    /// There is no such window, or it is to be emptied (of `open`). `replayed_us` is there where it was given up because the
+    /// source was replayed: since then the database has lived its present life; 0 where nothing can be said of that.
+    Lost { replayed_us: Option<i64> },
     /// Somebody fills it, and has put in so many pieces (of `open`).
     Halfway { incarnation: String, pieces: Offset },
     /// Done (of `tick`).
@@ -249,7 +267,7 @@ pub(super) enum Answer {
     /// Call again (of `open`).
     Again,
     /// Nothing done: what is held is not what was expected.
-    Held(Vec<Option<Offset>>),
+    Held(Standing),
     /// Nothing done: there is no such window, or another incarnation of it.
     Gone,
     /// Nothing done: the window is kept with another length, or by something else.
@@ -266,13 +284,16 @@ impl Answer {
         let kind: String = redis::from_redis_value(items.next()?).ok()?;
         Some(match kind.as_str() {
             "gone" => Self::Gone,
-            "lost" => Self::Lost,
+            "lost" => {
+                let mark: String = redis::from_redis_value(items.next()?).ok()?;
+                Self::Lost { replayed_us: mark.parse().ok() }
+            }
             "halfway" => Self::Halfway {
                 incarnation: redis::from_redis_value(items.next()?).ok()?,
                 pieces: redis::from_redis_value(items.next()?).ok()?,
             },
             "more" => Self::Again,
-            "held" => Self::Held(offsets(items)?),
+            "held" => Self::Held(Standing::read(items)?),
             "other" => Self::Other {
                 length_s: redis::from_redis_value(items.next()?).ok()?,
                 by: redis::from_redis_value(items.next()?).ok()?,
@@ -293,23 +314,35 @@ impl Answer {
             // A content that is no UUID was put there by somebody else: nobody can tell its type.
             let content = |value| Uuid::try_parse(&redis::from_redis_value::<String>(value).ok()?).ok();
             let whole_s = redis::from_redis_value(items.next()?).ok()?;
+            let is_doubted = redis::from_redis_value::<i64>(items.next()?).ok()? > 0;
             let untold = items.filter_map(content).collect();
-            return Some(Self::Ticked(Ticked { incarnation, more, positions, whole_s, untold }));
+            return Some(Self::Ticked(Ticked { incarnation, more, positions, whole_s, is_doubted, untold }));
         }
         let base: String = redis::from_redis_value(items.next()?).ok()?;
         let base = Some(base).filter(|base| !base.is_empty());
-        Some(Self::Opened { incarnation, base, held: offsets(items)? })
+        let doubted_us = redis::from_redis_value(items.next()?).ok()?;
+        Some(Self::Opened { incarnation, base, doubted_us, held: Standing::read(items)? })
     }
 }
 
-/// Offsets as a hash holds them: text, empty where there is none.
-fn offsets(values: impl Iterator<Item = Value>) -> Option<Vec<Option<Offset>>> {
-    let offset = |value: Value| -> Option<Option<Offset>> {
-        let text: RedisResult<String> = redis::from_redis_value(value).map_err(Into::into);
-        match text.ok()?.as_str() {
-            "" => Some(None),
-            text => text.parse().ok().map(Some),
+/// Where some partitions stand, in the order in which they were asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Standing {
+    pub(super) offsets: Vec<Option<Offset>>,
+    pub(super) reached: Vec<Reached>,
+}
+
+impl Standing {
+    /// Pairs as the hashes hold them, empty where there is none: position, how far the order of the source was followed.
+    fn read(mut values: std::vec::IntoIter<Value>) -> Option<Self> {
+        let mut standing = Self::default();
+        while let Some(offset) = values.next() {
+            let offset: String = redis::from_redis_value(offset).ok()?;
+            let offset = if offset.is_empty() { None } else { Some(offset.parse().ok()?) };
+            let reached: String = redis::from_redis_value(values.next()?).ok()?;
+            standing.offsets.push(offset);
+            standing.reached.push(Reached::parse(&reached));
         }
-    };
-    values.map(offset).collect()
+        Some(standing)
+    }
 }

@@ -56,8 +56,19 @@ pub struct Seen {
     pub windows: Vec<Standing>,
 }
 
-/// Hears of the windows that are there: key, and the second from which it is whole.
-pub type Incomplete = dyn Fn(&[(String, i64)]) + Send;
+/// What a window lacks that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lacking {
+    /// Its key.
+    pub key: String,
+    /// The second, since 1970, from which it has all that it should; 0 where it has.
+    pub whole_s: i64,
+    /// Whether until then it may hold some changes twice.
+    pub is_doubted: bool,
+}
+
+/// Hears of the windows that are there.
+pub type Incomplete = dyn Fn(&[Lacking]) + Send;
 
 /// Moves the windows of one lane on.
 pub struct Ticker {
@@ -73,7 +84,7 @@ pub struct Ticker {
     /// Counts the ticks.
     number: u32,
     seen: watch::Sender<Seen>,
-    /// Told after each tick which windows are there, and from which second on each is whole; 0 where it is.
+    /// Told after each tick which windows are there, and what each lacks.
     incomplete: Box<Incomplete>,
     /// The failure last logged, so that a state is logged once.
     failing: Option<String>,
@@ -156,8 +167,7 @@ impl Ticker {
         (ticker, seen)
     }
 
-    /// Has `tell` hear after each tick which windows are there, and from which second on each has all that it should; 0
-    /// where it has.
+    /// Has `tell` hear after each tick which windows are there, and what each lacks.
     #[must_use]
     pub fn telling(mut self, tell: Box<Incomplete>) -> Self {
         self.incomplete = tell;
@@ -246,7 +256,8 @@ impl Ticker {
                     more |= told.more;
                     window.untold = told.untold;
                     broken |= window.stands(&told.incarnation, told.positions);
-                    incomplete.push((window.key.clone(), told.whole_s));
+                    let is_doubted = told.is_doubted && told.whole_s > 0;
+                    incomplete.push(Lacking { key: window.key.clone(), whole_s: told.whole_s, is_doubted });
                     Standing::Here(told.incarnation)
                 }
                 Ok(Some(Answer::Gone)) => Standing::Gone,

@@ -21,6 +21,8 @@ pub(super) struct Found {
     committed: BTreeMap<Partition, Committed>,
     /// The order that is due.
     reset: Option<Reset>,
+    /// Whether the sink was told that Kafka no longer has what comes next.
+    missing_told: bool,
 }
 
 impl Reader {
@@ -61,7 +63,8 @@ impl Reader {
             let partitions = partitions.clone();
             match self.look_up(&partitions) {
                 Ok(looked_up) => {
-                    self.handoff.ask(looked_up.topic.log.clone(), partitions, looked_up.reset.clone());
+                    let log = looked_up.topic.log.clone();
+                    self.handoff.ask(log, partitions, looked_up.reset.clone(), Vec::new());
                     if let Phase::Finding { found, .. } = &mut self.phase {
                         *found = Some(looked_up);
                     }
@@ -107,12 +110,12 @@ impl Reader {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
         let reset = reset::due(self.reset.as_ref(), &topic.log, partitions, &committed, now_ms);
-        Ok(Found { topic, committed, reset })
+        Ok(Found { topic, committed, reset, missing_told: false })
     }
 
     /// Decides where each partition begins and assigns it.
     fn start(&self, found: &Found, partitions: &[Partition], held: &Held) -> KafkaResult<Phase> {
-        let Found { committed, reset, .. } = found;
+        let Found { committed, reset, missing_told, .. } = found;
         // Only a lane that never ran may begin at the end: to one that ran, records that it does not know are missing.
         let first = if committed.is_empty() { self.reading.first } else { FirstStart::Earliest };
         let ordered = |partition| reset.as_ref().and_then(|reset| reset.positions.get(&partition).copied());
@@ -133,6 +136,9 @@ impl Reader {
                     None
                 }
             };
+        }
+        if matches!(held, Held::At(_)) && !lost.is_empty() && !tail_lost && !missing_told {
+            return Ok(self.tell_missing(found, partitions, &lost));
         }
         self.consumer.context().set_stretch(self.stretch(found, partitions));
         let queues = self.queues(&starts)?;
@@ -159,6 +165,27 @@ impl Reader {
         Ok(Phase::Reading { queues, lost: lost.iter().map(|(partition, ..)| *partition).collect() })
     }
 
+    /// Tells the sink what Kafka no longer has, and asks it again: one that can be made anew from elsewhere is.
+    fn tell_missing(
+        &self,
+        found: &Found,
+        partitions: &[Partition],
+        lost: &[(Partition, Offset, Offset)],
+    ) -> Phase {
+        let stretches = in_words(lost);
+        tracing::warn!(
+            lane = self.reading.lane,
+            "lost {stretches}: kafka no longer has these records; asking the sink whether it can be made anew without them"
+        );
+        let missing =
+            lost.iter().map(|(partition, from, to)| Span { partition: *partition, from: *from, to: *to });
+        let (log, partitions) = (found.topic.log.clone(), partitions.to_vec());
+        // An order was obeyed with the first question.
+        self.handoff.ask(log, partitions.clone(), None, missing.collect());
+        let found = Some(Found { missing_told: true, ..found.clone() });
+        Phase::Finding { partitions, found, held: None, not_before: Instant::now() }
+    }
+
     /// What the commits of this stretch say: the log, and for each partition the last reset obeyed, this one included.
     fn stretch(&self, found: &Found, partitions: &[Partition]) -> Stretch {
         let newest = self.reset.as_ref().map(|reset| reset.id);
@@ -180,15 +207,13 @@ impl Reader {
             self.health.set(State::Running);
             return;
         }
-        let stretches: Vec<_> =
-            lost.iter().map(|(p, from, to)| format!("[{from}, {to}) of partition {p}")).collect();
+        let stretches = in_words(lost);
         // Where the log has lost its end, what follows comes behind what is there now.
         let to = if tail_lost { "latest" } else { "earliest" };
         let why = format!(
             "lost {}: kafka no longer has these records; no record is jumped over by itself. To go on without them: deltafan \
              reset {} --to {to}",
-            stretches.join(", "),
-            self.reading.lane,
+            stretches, self.reading.lane,
         );
         tracing::error!("{why}");
         self.health.set(State::Lost { why });
@@ -236,4 +261,9 @@ impl Reader {
         }
         Ok(committed)
     }
+}
+
+fn in_words(lost: &[(Partition, Offset, Offset)]) -> String {
+    let stretch = |(partition, from, to): &(_, _, _)| format!("[{from}, {to}) of partition {partition}");
+    lost.iter().map(stretch).collect::<Vec<_>>().join(", ")
 }

@@ -13,9 +13,13 @@
 --                           counts       how many fields and members the companions below have
 --                           cursor       there while the public key is made again: "<scan>/<cursor>"
 --                           whole        from this second on it has all that it should; 0 where it always had
---                           base         what it was made from, where that was the table: "<log> <lsn> <snapshot>"
---   {K}:positions           "<log>/<partition>" -> offset; "<log>/<partition>/over" -> 1 where the log has passed the base;
---                           "pieces" -> how much of the table is in, as the number of pieces, 2^63 - 1 for all
+--                           base         what it was made from, where that was the table: "<log> <lsn> <snapshot> <taken> <since>"
+--                           doubted      breaks in the order of what was committed up to here (microseconds) are known of; 0: none
+--                           replayed     there where it was given up because the source was replayed: see give_up.lua
+--                           "<log>/<partition>"  how far the order of the source was followed: "<over> <commit> <lsn> <time> <mark>…",
+--                                        <over> being 1 where the log has passed the base; moved with the position, never without
+--   {K}:positions           "<log>/<partition>" -> offset; "pieces" -> how much of the table is in, as the number of pieces,
+--                           2^63 - 1 for all
 --   {K}:totals              member -> milliseconds, never zero
 --   {K}:buckets             "<incarnation>:<second>", scored by second: which buckets have cells
 --   {K}:future              the same of the buckets whose time has not come
@@ -69,6 +73,18 @@ local clock, low = nil, nil
 local function look_at_clock()
     clock = math.max(time(), tonumber(state[3]) or 0)
     low = clock - (length or 0) -- the first second that has not expired
+end
+
+-- Where some partitions stand: position and how far the order of the source was followed, '' for none, of each field.
+local function standing(fields, into)
+    if #fields > 0 then
+        local offsets, reached = call('HMGET', positions, unpack(fields)), call('HMGET', meta, unpack(fields))
+        for i = 1, #fields do
+            into[#into + 1] = offsets[i] or ''
+            into[#into + 1] = reached[i] or ''
+        end
+    end
+    return into
 end
 
 -- Whether something was written: from there on an error leaves the window torn, and it is given up (see the end).

@@ -6,7 +6,7 @@
 --       and a cell that is taken in counts twice: so long each takes. And a number that grows by one with each tick of
 --       whoever ticks.
 -- Answer: {'ok', incarnation, 1 where more is due, else 0, {position field, offset…}, second from which the window is whole or
---         0 where it is, content…}, {'gone'} where the window is lost. The contents are some whose type the window was not told yet, or by a write alone.
+--         0 where it is, 1 where until then it may hold some twice, content…}, {'gone'} where the window is lost. The contents are some whose type the window was not told yet, or by a write alone.
 local budget = tonumber(ARGV[2])
 
 local function missing(key)
@@ -157,9 +157,11 @@ local function main()
         redraft()
     end
     finish()
-    local whole = tonumber(call('HGET', meta, 'whole') or 0)
+    local lacks = call('HMGET', meta, 'whole', 'doubted')
+    local whole = tonumber(lacks[1] or 0)
     local answer = {'ok', incarnation, (budget <= 0 or cursor and not halfway) and 1 or 0,
-        call('HGETALL', positions), whole > clock and whole or 0}
+        call('HGETALL', positions), whole > clock and whole or 0,
+        (lacks[2] or '0') ~= '0' and 1 or 0}
     if by == 'content_type' then
         for _, content in ipairs(call('SRANDMEMBER', untold, UNTOLD)) do
             answer[#answer + 1] = content

@@ -7,8 +7,10 @@ mod moved;
 mod once;
 mod past;
 mod reading;
+mod replayed;
 mod server;
 mod speed;
+mod stories;
 mod window;
 
 use super::encode::WindowBatch;
@@ -151,6 +153,7 @@ fn push(batch: &mut WindowBatch, partition: Partition, record: &Record) -> Resul
         table: text,
         lsn: 1,
         tx_id: Some(1),
+        place: None,
         committed_us: 1,
     };
     let (before, after) = (record.before.map(Image::row), record.after.map(Image::row));

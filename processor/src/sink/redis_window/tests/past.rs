@@ -2,27 +2,31 @@
 //! counts once.
 
 use super::super::encode::{Cells, Member};
-use super::super::{Base, Past, PastError, Rows, Telling};
+use super::super::{Base, Lacking, Past, PastError, Rows, Telling};
 use super::*;
+use crate::decode::Place;
 use crate::sink::Class;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
-const CLOCK: i64 = 10_000;
-const PARTITIONS: [Partition; 3] = [0, 1, 2];
-const FIRST_XID: u64 = 5_000_000_000;
+pub(super) const CLOCK: i64 = 10_000;
+pub(super) const PARTITIONS: [Partition; 3] = [0, 1, 2];
+pub(super) const FIRST_XID: u64 = 5_000_000_000;
 
 /// A row as it stands: content, second, milliseconds.
-type Row = (u128, i64, i64);
+pub(super) type Row = (u128, i64, i64);
 
 /// A change of a row, as it lies in the log.
 #[derive(Debug, Clone)]
-struct Change {
-    offset: Offset,
-    lsn: u64,
-    tx_id: u32,
-    before: Option<Row>,
-    after: Option<Row>,
+pub(super) struct Change {
+    pub row: i64,
+    pub offset: Offset,
+    pub lsn: u64,
+    pub tx_id: u32,
+    pub place: Option<Place>,
+    pub committed_us: i64,
+    pub before: Option<Row>,
+    pub after: Option<Row>,
 }
 
 /// What a test has the table say.
@@ -55,7 +59,7 @@ impl Past for Told {
     }
 }
 
-fn cells(rows: impl IntoIterator<Item = Row>) -> Cells {
+pub(super) fn cells(rows: impl IntoIterator<Item = Row>) -> Cells {
     let mut cells = Cells::new();
     for (content, second, ms) in rows {
         *cells.entry((second, Member::Content(Uuid::from_u128(content)))).or_default() += ms;
@@ -73,7 +77,12 @@ fn with_past(server: &Server, tables: Vec<Table>) -> Settings {
 }
 
 /// Writes changes of one partition from a position on.
-async fn send(sink: &mut RedisWindow, partition: Partition, from: Offset, changes: &[Change]) -> Written {
+pub(super) async fn send(
+    sink: &mut RedisWindow,
+    partition: Partition,
+    from: Offset,
+    changes: &[Change],
+) -> Written {
     let (mut spans, mut batch) = (Spans::default(), sink.batch());
     for change in changes {
         spans.extend(partition, from, change.offset);
@@ -84,9 +93,13 @@ async fn send(sink: &mut RedisWindow, partition: Partition, from: Offset, change
             table: text,
             lsn: change.lsn,
             tx_id: Some(change.tx_id),
-            committed_us: 1,
+            place: change.place,
+            committed_us: change.committed_us,
         };
-        let row = |row: Option<Row>| row.map(|(content, second, ms)| Image::new(content, second, ms).row());
+        let row = |row: Option<Row>| {
+            let (content, second, ms) = row?;
+            Some(EngagementRow { id: change.row, ..Image::new(content, second, ms).row() })
+        };
         let (before, after) = (row(change.before), row(change.after));
         let change_of = Transformed { op: Op::Update, source, before, after };
         let event = Event { partition, offset: change.offset, change: &change_of, content: None };
@@ -121,8 +134,10 @@ async fn a_window_is_shown_when_the_table_is_in_and_goes_on_where_it_ends() {
     drain(&mut ticker).await;
     assert_eq!(board(&mut redis, "a").await, [(1, 0.011)]);
     assert_eq!(other.positions(&log(), &[1]).await.expect("positions"), at(&[(1, 3)]));
-    let change =
-        |offset, lsn, tx_id, ms| Change { offset, lsn, tx_id, before: None, after: Some((1, 10_000, ms)) };
+    let change = |offset, lsn, tx_id, ms| {
+        let after = Some((1, 10_000, ms));
+        Change { row: 1, offset, lsn, tx_id, place: None, committed_us: 1, before: None, after }
+    };
     let changes =
         [change(40, 90, 10, 1), change(41, 95, 11, 20), change(42, 101, 12, 300), change(43, 99, 10, 4000)];
     assert!(matches!(send(&mut sink, 0, 40, &changes[..3]).await, Written::Durable { .. }));
@@ -176,16 +191,18 @@ async fn where_the_table_refuses_the_log_counts_and_the_window_says_until_when_i
     let (now, _): (i64, i64) = redis::cmd("TIME").query_async(&mut redis).await.expect("time");
     let told = heard.lock().expect("heard").clone();
     assert!(
-        matches!(told.as_slice(), [(key, until)] if key == "a" && (now + 590..=now + 600).contains(until)),
+        matches!(told.as_slice(), [Lacking { key, whole_s, is_doubted: false }]
+            if key == "a" && (now + 590..=now + 600).contains(whole_s)),
         "{told:?}"
     );
     set_clock(&mut redis, now + 601).await;
     ticker.tick().await.expect("a tick");
-    assert_eq!(*heard.lock().expect("heard"), [("a".to_owned(), 0)]);
+    let whole = Lacking { key: "a".to_owned(), whole_s: 0, is_doubted: false };
+    assert_eq!(*heard.lock().expect("heard"), [whole]);
 }
 
 /// A score in whole milliseconds, through its text, which can't truncate.
-fn whole_ms(score: f64) -> i64 {
+pub(super) fn whole_ms(score: f64) -> i64 {
     format!("{:.0}", score * 1000.0).parse().expect("a number")
 }
 
@@ -241,7 +258,12 @@ fn play(history: &History) -> World {
         let xid = FIRST_XID + 4 * (number as u64).saturating_sub(*early) + early;
         let xid = (xid..).find(|xid| !xids.contains(xid)).expect("a free one");
         xids.push(xid);
-        for (row, before_commit, to) in changes {
+        // Within a transaction the log has the order of the changes.
+        let mut changes = changes.clone();
+        changes.sort_by_key(|(row, before_commit, _)| (std::cmp::Reverse(*before_commit), *row));
+        // Two changes of one row never share a place.
+        changes.dedup_by_key(|(row, before_commit, _)| (*before_commit, *row));
+        for (row, before_commit, to) in &changes {
             let before = match *to {
                 Some(to) => rows.insert(*row, to),
                 None => rows.remove(row),
@@ -253,7 +275,18 @@ fn play(history: &History) -> World {
             let offset =
                 log.last().map_or(7, |last: &Change| last.offset + 1 + Offset::from(number % 2 == 0));
             let tx_id = u32::try_from(xid & 0xffff_ffff).expect("32 bits");
-            log.push(Change { offset, lsn: commit - before_commit, tx_id, before, after: *to });
+            let lsn = commit - before_commit;
+            let place = Some(Place { committed: (number > 0).then_some(commit - 10), lsn });
+            log.push(Change {
+                row: i64::try_from(*row).expect("small"),
+                offset,
+                lsn,
+                tx_id,
+                place,
+                committed_us: 1,
+                before,
+                after: *to,
+            });
         }
         if number + 1 == seen {
             table = rows.clone();

@@ -93,6 +93,7 @@ fn a_table_without_columns_to_show_makes_an_event_all_the_same() {
         table: "t".into(),
         lsn: 1,
         tx_id: Some(1),
+        place: None,
         committed_us: 0,
     };
     for json in ["{}", " { \n } "] {
