@@ -8,9 +8,9 @@
 //! where the sink stands, and whatever was read in an earlier one counts for nothing any more. Every chunk and every
 //! write carries its epoch, so that a write begun before a partition was taken away commits nothing afterwards.
 
-use super::chunk::Chunk;
+use super::chunk::{Chunk, Spares};
 use crate::position::{Held, LogId, Partition, Positions, Reset, Span, Spans};
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
@@ -56,6 +56,7 @@ pub enum Order {
 #[derive(Debug)]
 pub struct Handoff {
     limits: Limits,
+    spares: Arc<Spares>,
     state: Mutex<State>,
     /// Rung when there is an order for the writer.
     filled: Notify,
@@ -84,6 +85,7 @@ impl Handoff {
     pub fn new(limits: Limits) -> Self {
         Self {
             limits,
+            spares: Arc::default(),
             state: Mutex::default(),
             filled: Notify::new(),
             settled: Condvar::new(),
@@ -128,8 +130,8 @@ impl Handoff {
 
     fn next_epoch(&self, state: &mut State) -> Epoch {
         let epoch = Epoch(state.epoch.0 + 1);
-        *state = State { epoch, stopping: state.stopping, writing: state.writing, ..State::default() };
-        state.chunk.epoch = epoch;
+        let chunk = Chunk::new(epoch, &self.spares);
+        *state = State { epoch, stopping: state.stopping, writing: state.writing, chunk, ..State::default() };
         self.current.send_replace((epoch, state.stopping));
         epoch
     }
@@ -149,7 +151,7 @@ impl Handoff {
         self.lock().restart
     }
 
-    /// Lets `next` push one record after the other, until it says that it had none or there is no room; wakes the
+    /// Lets `next` push some records again and again, until it says that it had none or there is no room; wakes the
     /// writer. Returns how many came in.
     pub fn fill(&self, mut next: impl FnMut(&mut Chunk) -> bool) -> usize {
         let mut state = self.lock();
@@ -225,7 +227,7 @@ impl Handoff {
                     return Some(Order::Ask(question));
                 }
                 if !state.chunk.is_empty() {
-                    let empty = Chunk::new(state.epoch);
+                    let empty = Chunk::new(state.epoch, &self.spares);
                     let chunk = std::mem::replace(&mut state.chunk, empty);
                     drop(state);
                     self.wake_reader();

@@ -22,10 +22,10 @@ use crate::control::{Orders, Pause};
 use crate::health::{SinkState, State, WorkerHealth};
 use crate::metrics::LaneMetrics;
 use crate::position::{FirstStart, Held, Offset, Partition, Positions};
+use message::Fetched;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::Message;
 use start::Found;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -107,7 +107,9 @@ struct Queue {
     partition: Partition,
     /// The position: behind the last record that went into the handoff.
     at: Offset,
-    messages: PartitionQueue<Membership>,
+    fetched: Fetched,
+    /// Split off from the group's queue, and rings when something is in it.
+    _bell: PartitionQueue<Membership>,
 }
 
 impl Reader {
@@ -254,25 +256,15 @@ impl Reader {
         if !queues.is_empty() {
             queues.rotate_left(1);
         }
-        for Queue { partition, at, messages } in queues {
+        for Queue { partition, at, fetched, .. } in queues {
             let mut turn = 0;
             taken += self.handoff.fill(|chunk| {
-                if turn == TURN {
+                if turn >= TURN {
                     return false;
                 }
-                turn += 1;
-                match messages.poll(Duration::ZERO) {
-                    None => false,
-                    Some(Ok(message)) => {
-                        message::push(chunk, *at, &message);
-                        *at = message.offset().saturating_add(1);
-                        true
-                    }
-                    Some(Err(error)) => {
-                        failed.push((*partition, error));
-                        false
-                    }
-                }
+                let found = fetched.take(chunk, at, |error| failed.push((*partition, error)));
+                turn += found;
+                found > 0
             });
         }
         self.metrics.records_read.increment(u64::try_from(taken).unwrap_or_default());

@@ -1,5 +1,6 @@
 //! Where to begin: names the log, asks the group what it committed and the sink where it stands, and assigns the offsets.
 
+use super::message::Fetched;
 use super::{ASK_AGAIN, ASK_TIMEOUT, Phase, Queue, Reader};
 use crate::health::State;
 use crate::position::{FirstStart, Held, Offset, Partition, Positions, Reset, Span, Start, start_of};
@@ -232,7 +233,9 @@ impl Reader {
                     .ok_or_else(|| unknown.clone())?;
                 let doorbell = Arc::clone(&self.handoff);
                 messages.set_nonempty_callback(move || doorbell.wake_reader());
-                Ok(Queue { partition, at, messages })
+                let fetched = Fetched::of(&self.consumer, &self.reading.topic, partition);
+                let fetched = fetched.ok_or_else(|| unknown.clone())?;
+                Ok(Queue { partition, at, fetched, _bell: messages })
             })
             .collect()
     }
