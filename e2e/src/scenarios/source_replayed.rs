@@ -1,10 +1,13 @@
-//! A stretch of the topic is written once more, byte for byte, while rows come in. It is named, the leaderboards are made anew, and in
-//! the end every sink has each row once.
+//! A stretch of the topic is written once more, byte for byte, while rows come in. It is named, once, and the leaderboards are made anew,
+//! also where the processor is killed in the middle of that. The same stretch a second time is known. In the end every sink has each
+//! row once.
 
 use crate::harness::bench::COMPLETE;
 use crate::harness::config::{By, Window};
 use crate::harness::kafka::{EVENTS, Offsets};
 use crate::harness::load::{Flow, Load};
+use crate::harness::proxy::{Kind, Proxy, Speaks};
+use crate::harness::stack::host_of;
 use crate::harness::wait::{self, seen_if};
 use crate::harness::{Bench, Measured, Plan, Processor, check, effects};
 use anyhow::{Context, Result, ensure};
@@ -18,7 +21,7 @@ const ROWS: i64 = 3000;
 /// Of each partition so many of the first records come again.
 const STRETCH: usize = 150;
 const COMMAND: Duration = Duration::from_secs(60);
-const REPLAYS: &str = "deltafan_source_replays_total";
+const TOLD: &str = "source replayed: changes come again";
 const MADE: &str = "a leaderboard was made anew";
 
 struct Scene<'b> {
@@ -31,18 +34,69 @@ pub async fn run(bench: &Bench) -> Result<Measured> {
     let receiver = bench.receiver().await?;
     let mut plan = bench.plan(&receiver)?;
     plan.windows.push(Window { key: format!("{}:devices", bench.name), length: "1h", by: By::Device });
+    let redis = host_of(&plan.redis_url)?;
+    let proxy = Proxy::start(&bench.stack.free_address()?, &redis, Speaks::Redis).await?;
+    plan.redis_url = plan.redis_url.replace(&redis, &proxy.address);
     let processor = bench.processor(&plan).await?;
     let mut scene = Scene { bench, plan, processor };
     let mut measured = Measured::default();
     let mut load = Load::start(bench, LOAD).await?;
     scene.comes_in(BEFORE).await?;
-    let copied = scene.write_again(&mut load).await?;
-    measured.add(format!("{copied} records written again: {}", scene.told().await?));
+    check::equal("replays told before", scene.said(TOLD)?, 0)?;
+    let made = scene.said(MADE)?;
+    let (copied, killed) =
+        tokio::join!(write_again(bench), strike(bench, &scene.plan, &proxy, &mut scene.processor));
+    let copied = copied?;
+    measured.add(format!(
+        "{copied} records written again, killed while the leaderboards were made anew ({} in)",
+        killed?
+    ));
+    ensure!(load.runs(), "the load has ended by itself");
+    check::equal("replays told", scene.said(TOLD)?, 1)?;
+    scene.processor.process.start_again()?;
+    scene.made(made + scene.plan.windows.len()).await?;
+    check::at_least("records written a third time", write_again(bench).await?, copied)?;
     load.finish(ROWS).await?;
     scene.is_well(&receiver, &mut measured).await?;
+    check::equal("replays told in all", scene.said(TOLD)?, 1)?;
     let duplicates = receiver.remote.stats().await?.duplicates;
-    check::at_least("repeats that the receiver refused", duplicates, i64::try_from(copied)?)?;
+    check::at_least("repeats that the receiver refused", duplicates, 2 * i64::try_from(copied)?)?;
     Ok(measured)
+}
+
+/// Writes the first records of each partition once more.
+async fn write_again(bench: &Bench) -> Result<usize> {
+    let mut copied = 0;
+    for partition in bench.kafka.ends(EVENTS).await?.into_keys() {
+        let mut records = bench.kafka.records(EVENTS, Offsets::from([(partition, 0)])).await?;
+        records.truncate(STRETCH);
+        copied += records.len();
+        bench.kafka.produce(EVENTS, partition, &records).await?;
+    }
+    check::at_least("records written again", copied, STRETCH)?;
+    Ok(copied)
+}
+
+/// Kills the processor when a piece of the table is on its way into a leaderboard; how many were in.
+async fn strike(bench: &Bench, plan: &Plan, proxy: &Proxy, processor: &mut Processor) -> Result<i64> {
+    let positions = format!("{{{}}}:positions", plan.key()?);
+    let pieces = async || -> Result<Option<i64>> {
+        let is_there = bench.redis.number(&["HEXISTS", &positions, "pieces"]).await? == 1;
+        let pieces =
+            if is_there { Some(bench.redis.number(&["HGET", &positions, "pieces"]).await?) } else { None };
+        Ok(pieces.filter(|pieces| *pieces < i64::MAX))
+    };
+    loop {
+        let held = proxy.hold(Kind::Write).struck(COMPLETE).await?;
+        let Some(before) = pieces().await? else {
+            held.release()?;
+            continue;
+        };
+        processor.process.kill()?;
+        drop(held);
+        check::equal("pieces that are in after the kill", pieces().await?, Some(before))?;
+        return Ok(before);
+    }
 }
 
 impl Scene<'_> {
@@ -55,49 +109,17 @@ impl Scene<'_> {
         .await
     }
 
-    async fn replays(&self) -> Result<f64> {
-        let labels = [("pipeline", self.plan.pipeline.as_str()), ("sink", "redis")];
-        Ok(self.processor.admin.metrics().await?.sum(REPLAYS, &labels))
+    /// How often the log says something.
+    fn said(&self, what: &str) -> Result<usize> {
+        Ok(std::fs::read_to_string(self.bench.folder.join("deltafan.log"))?.matches(what).count())
     }
 
-    /// How often a leaderboard was made anew.
-    fn made(&self) -> Result<usize> {
-        Ok(std::fs::read_to_string(self.bench.folder.join("deltafan.log"))?.matches(MADE).count())
-    }
-
-    /// What `/readyz` says of it.
-    async fn told(&self) -> Result<String> {
-        let report = self.processor.admin.report().await?;
-        let lane = format!("{}/redis", self.plan.pipeline);
-        let told = report.get("lanes").and_then(|lanes| lanes.get(lane)).context("no such lane")?;
-        let said = told
-            .get("replayed")
-            .and_then(serde_json::Value::as_str)
-            .context("it says nothing of a replay")?;
-        ensure!(said.contains("source replayed"), "{said}");
-        Ok(said.to_owned())
-    }
-
-    /// Writes the first records of each partition once more.
-    async fn write_again(&self, load: &mut Load) -> Result<usize> {
-        check::equal("replays before", self.replays().await?, 0.0)?;
-        let mut copied = 0;
-        for partition in self.bench.kafka.ends(EVENTS).await?.into_keys() {
-            let mut records = self.bench.kafka.records(EVENTS, Offsets::from([(partition, 0)])).await?;
-            records.truncate(STRETCH);
-            copied += records.len();
-            self.bench.kafka.produce(EVENTS, partition, &records).await?;
-        }
-        ensure!(load.runs(), "the load has ended by itself");
-        check::at_least("records written again", copied, STRETCH)?;
-        wait::until("it is noticed, and the leaderboards are made anew", COMPLETE, async || {
-            let (replays, made) = (self.replays().await?, self.made()?);
-            Ok(seen_if(replays > 0.0 && made >= self.plan.windows.len(), || {
-                format!("{replays} replays, {made} made")
-            }))
+    async fn made(&self, wanted: usize) -> Result<()> {
+        wait::until("every leaderboard is made anew", COMPLETE, async || {
+            let made = self.said(MADE)?;
+            Ok(seen_if(made >= wanted, || format!("{made} were, of {wanted}")))
         })
-        .await?;
-        Ok(copied)
+        .await
     }
 
     /// Both sinks hold each row once, and `verify` says so too.
@@ -110,11 +132,6 @@ impl Scene<'_> {
         }
         self.bench.complete(&self.plan, receiver, measured).await?;
         ensure!(self.processor.process.runs(), "the processor has ended");
-        measured.add(format!(
-            "{} replays told, leaderboards made anew {} times",
-            self.replays().await?,
-            self.made()?
-        ));
         let config = self.bench.folder.join("deltafan.yaml");
         let config = config.to_str().context("the folder's name is no UTF-8")?;
         let (status, said) =
