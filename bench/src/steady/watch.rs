@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 /// How often Redis is asked: it bounds what is seen too late.
-const ASK: Duration = Duration::from_micros(300);
+const ASK: Duration = Duration::from_micros(500);
 /// More than the processor puts into one body.
 const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
 /// What stands before the id of an event's row.
