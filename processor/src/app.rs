@@ -44,9 +44,10 @@ use uuid::Uuid;
 const LAST_PATIENCE: Duration = Duration::from_secs(2);
 /// How often something that is not there yet is asked for.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
-/// What one worker reads ahead at a time; three times as much may be on its way to the sink.
+/// What one worker reads ahead at a time. What is on its way to the sink holds its records too: two requests, each within the bounds of
+/// its own.
 const CHUNK_MAX_RECORDS: usize = 4000;
-const CHUNK_MAX_BYTES: usize = 2 * 1024 * 1024;
+const CHUNK_MAX_BYTES: usize = 1024 * 1024;
 /// How often the end of the workers is looked for.
 const LOOK: Duration = Duration::from_millis(10);
 

@@ -13,7 +13,7 @@ pub struct Cluster {
 }
 
 /// The bytes that librdkafka may fetch ahead for one lane, over all its workers.
-const FETCH_AHEAD_KIB: usize = 8 * 1024;
+const FETCH_AHEAD_KIB: usize = 4 * 1024;
 
 impl Cluster {
     /// The settings that every client shares.
