@@ -154,7 +154,10 @@ impl Drain<'_> {
             if redis.is_none() && (in_redis >= all || !self.wants("redis")) {
                 redis = Some(now);
             }
-            if posted.is_none() && (at_receiver >= all || !self.wants("webhook")) {
+            // What was sent again counts as well: as many events as records need not be all records.
+            if posted.is_none()
+                && (!self.wants("webhook") || at_receiver >= all && self.ask("distinct").await? >= all)
+            {
                 posted = Some(now);
             }
             if let (Some(first), Some(redis), Some(posted)) = (first, redis, posted) {
