@@ -28,10 +28,18 @@ async fn rows(bench: &Bench, count: i64, duration_ms: Option<i32>) -> Result<Vec
                   FROM generate_series(1, $1::bigint)";
     bench.db.execute(insert, &[&count, &duration_ms]).await?;
     bench.kafka.caught_up(&bench.db).await?;
-    let records = bench.kafka.records(EVENTS, from).await?;
+    let mut records = bench.kafka.records(EVENTS, from).await?;
+    // They come from several partitions and go to one, which has the order of the source as well.
+    records.sort_by_cached_key(lsn);
     // Those, and that of the row by which it was seen that they are there.
     check::at_least("records of the rows", i64::try_from(records.len())?, count)?;
     Ok(records)
+}
+
+/// Where the change stands in the write-ahead log; one transaction's changes, one after the other, are in that order.
+fn lsn(record: &Record) -> Option<u64> {
+    let message: serde_json::Value = serde_json::from_slice(record.value.as_deref()?).ok()?;
+    message.pointer("/source/lsn")?.as_u64()
 }
 
 pub async fn made_again(bench: &Bench) -> Result<Measured> {
