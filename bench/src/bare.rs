@@ -16,19 +16,27 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A consumer that reads committed records and does nothing with them.
 pub struct Bare(BaseConsumer);
 
+/// A consumer that reads committed records, from where it is told to.
+///
+/// # Errors
+/// Kafka's client can't be made.
+pub fn consumer(brokers: &str) -> Result<BaseConsumer> {
+    Ok(ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("group.id", "bench")
+        .set("enable.auto.commit", "false")
+        .set("isolation.level", "read_committed")
+        .set("fetch.queue.backoff.ms", "2")
+        .create()?)
+}
+
 impl Bare {
     /// Stands behind everything that is there now.
     ///
     /// # Errors
     /// Kafka does not answer.
     pub fn at_the_end(brokers: &str) -> Result<Self> {
-        let consumer: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", brokers)
-            .set("group.id", "bench")
-            .set("enable.auto.commit", "false")
-            .set("isolation.level", "read_committed")
-            .set("fetch.queue.backoff.ms", "2")
-            .create()?;
+        let consumer = consumer(brokers)?;
         let metadata = consumer.fetch_metadata(Some(TOPIC), TIMEOUT)?;
         let topic = metadata.topics().first().context("no topic")?;
         let mut list = TopicPartitionList::new();

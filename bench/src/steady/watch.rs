@@ -8,9 +8,9 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::routing::post;
 use memchr::memmem::Finder;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::Message;
+use rdkafka::consumer::Consumer;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use rdkafka::{ClientConfig, Message};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -79,13 +79,7 @@ impl Watcher {
 
 /// A consumer that does nothing with what it reads.
 pub fn bare(brokers: &str, topic: &str, places: Places, moments: Arc<Moments>) -> Result<Watcher> {
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", brokers)
-        .set("group.id", "bench")
-        .set("enable.auto.commit", "false")
-        .set("isolation.level", "read_committed")
-        .set("fetch.queue.backoff.ms", "2")
-        .create()?;
+    let consumer = crate::bare::consumer(brokers)?;
     let mut list = TopicPartitionList::new();
     for partition in 0..places.partitions {
         list.add_partition_offset(topic, i32::try_from(partition)?, Offset::Beginning)?;
