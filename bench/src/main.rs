@@ -12,6 +12,8 @@ mod flushed;
 mod isolation;
 mod latency;
 mod messages;
+mod neutral;
+mod peers;
 mod pipeline;
 mod processor;
 mod receiver;
@@ -59,6 +61,19 @@ enum Measure {
         #[command(flatten)]
         options: throughput::Options,
     },
+    /// Deltafan, Redpanda Connect, Kafka Streams and bare loops, one after the other on the same topic, into the same sinks. It
+    /// empties the stack's Redis.
+    Peers {
+        #[command(flatten)]
+        addresses: Addresses,
+        #[command(flatten)]
+        options: peers::Options,
+    },
+    /// A table and charts made from the raw results of `peers`.
+    PeersReport(peers::Report),
+    /// A loop without any guarantee, the limit that `peers` compares with.
+    #[command(hide = true)]
+    Bare(peers::Bare),
     /// What the processor adds to the latency that a bare consumer sees, in Redis and at a neutral receiver.
     Share {
         #[command(flatten)]
@@ -114,6 +129,9 @@ async fn main() -> Result<()> {
             measured
         }
         Measure::Throughput { addresses, options } => throughput::measure(&addresses, &options).await,
+        Measure::Peers { addresses, options } => peers::measure(&addresses, &options).await,
+        Measure::PeersReport(report) => report.write(),
+        Measure::Bare(bare) => bare.run().await,
         Measure::Share { addresses, options } => share::measure(&addresses, &options).await,
         Measure::Isolation { addresses, options } => isolation::measure(&addresses, &options).await,
         Measure::CatchUp { addresses, options } => catch_up::measure(&addresses, &options).await,

@@ -2,8 +2,10 @@
 
 use super::Options;
 use crate::cost::Watched;
+use crate::neutral::Neutral;
 use crate::pipeline::Addresses;
 use crate::processor::{Lanes, Running};
+use crate::receiver::EVENT_ID;
 use crate::topic::Filled;
 use anyhow::{Context, Result, bail, ensure};
 use redis::aio::MultiplexedConnection;
@@ -13,7 +15,6 @@ use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
@@ -52,18 +53,18 @@ pub(super) struct Drained {
 impl Drain<'_> {
     pub(super) async fn run(&self) -> Result<Drained> {
         let name = format!("bench-{:08x}", rand::random::<u32>());
-        let (_receiver, receiver) = self.receiver().await?;
+        let receiver = Neutral::start(&self.options.receiver, EVENT_ID).await?;
         let mut watched = self.parts.to_vec();
-        watched.push(receiver);
+        watched.push(receiver.watched.clone());
         let before = cpu(&watched)?;
         let began = Instant::now();
         let (running, processor) = self.processor(&name)?;
-        let (first, redis, posted) = self.until_drained(&name, began).await?;
+        let (first, redis, posted) = self.until_drained(&name, &receiver, began).await?;
         let after = cpu(&watched)?;
         let own = processor.cpu_seconds()?;
         let peak_mib = processor.peak_mib()?;
         drop(running);
-        let repeats = self.check(&name).await?;
+        let repeats = self.check(&name, &receiver).await?;
         let records = as_f64(self.records()?);
         let million = records / 1_000_000.0;
         let mut costs = vec![("processor", own / million)];
@@ -91,28 +92,6 @@ impl Drain<'_> {
         Ok(usize::try_from(self.options.records)?)
     }
 
-    async fn receiver(&self) -> Result<(Running, Watched)> {
-        let program = std::env::current_exe()?;
-        let child = Command::new(program).args(["receive", "--listen", &self.options.receiver]).spawn()?;
-        let watched = Watched { name: "receiver", pid: child.id() };
-        let running = Running::new(child);
-        let began = Instant::now();
-        while self.posted().await.is_err() {
-            ensure!(began.elapsed() < PATIENCE, "the receiver does not answer");
-            sleep(ASK).await;
-        }
-        Ok((running, watched))
-    }
-
-    async fn ask(&self, what: &str) -> Result<usize> {
-        let url = format!("http://{}/{what}", self.options.receiver);
-        Ok(reqwest::get(url).await?.error_for_status()?.text().await?.parse()?)
-    }
-
-    async fn posted(&self) -> Result<usize> {
-        self.ask("count").await
-    }
-
     fn processor(&self, name: &str) -> Result<(Running, Watched)> {
         let Options { workers, window, receiver, .. } = self.options;
         let lanes = Lanes {
@@ -135,14 +114,19 @@ impl Drain<'_> {
     }
 
     /// When the first effect was there, and when Redis and the receiver had everything.
-    async fn until_drained(&self, name: &str, began: Instant) -> Result<(Instant, Instant, Instant)> {
+    async fn until_drained(
+        &self,
+        name: &str,
+        receiver: &Neutral,
+        began: Instant,
+    ) -> Result<(Instant, Instant, Instant)> {
         let all = self.records()?;
         let mut connection = self.redis().await?;
         let positions = format!("{{{name}}}:positions");
         let (mut asked, mut first, mut redis, mut posted) = (began, None, None, None);
         loop {
             let held: BTreeMap<String, usize> = connection.hgetall(&positions).await?;
-            let (in_redis, at_receiver) = (held.values().sum::<usize>(), self.posted().await?);
+            let (in_redis, at_receiver) = (held.values().sum::<usize>(), receiver.posted().await?);
             let now = Instant::now();
             if first.is_none() && in_redis + at_receiver > 0 {
                 // It came after the sinks were asked the time before.
@@ -156,7 +140,7 @@ impl Drain<'_> {
             }
             // What was sent again counts as well: as many events as records need not be all records.
             if posted.is_none()
-                && (!self.wants("webhook") || at_receiver >= all && self.ask("distinct").await? >= all)
+                && (!self.wants("webhook") || at_receiver >= all && receiver.distinct().await? >= all)
             {
                 posted = Some(now);
             }
@@ -170,7 +154,7 @@ impl Drain<'_> {
 
     /// Nothing missing, nothing counted twice; how many events were sent again, as the wire is at least once (when the group
     /// shares its partitions out, for instance), which a receiver tells by their ids.
-    async fn check(&self, name: &str) -> Result<usize> {
+    async fn check(&self, name: &str, receiver: &Neutral) -> Result<usize> {
         let mut repeats = 0;
         let mut connection = self.redis().await?;
         if self.wants("redis") {
@@ -183,7 +167,7 @@ impl Drain<'_> {
             }
         }
         if self.wants("webhook") {
-            let (events, ids) = (self.posted().await?, self.ask("distinct").await?);
+            let (events, ids) = (receiver.posted().await?, receiver.distinct().await?);
             ensure!(ids == self.records()?, "{ids} distinct ids at the receiver");
             repeats = events.saturating_sub(ids);
         }
