@@ -4,7 +4,7 @@ use super::Options;
 use crate::cost::Watched;
 use crate::pipeline::Addresses;
 use crate::processor::{Lanes, Running};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use clap::ValueEnum;
 use std::fs::File;
 use std::io::Write;
@@ -15,6 +15,10 @@ use std::process::{ChildStdin, Command, Stdio};
 const WORKERS: u32 = 2;
 /// Long enough for every record of the topic.
 const WINDOW: &str = "1h";
+
+/// Records that Redpanda Connect has under way, all partitions together: it fetches nothing for up to a second once each partition
+/// has reached its part, so this has to last for a second; each costs a few KB of memory.
+const UNDER_WAY: i32 = 65_536;
 
 /// A program that drains a topic into both sinks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -121,19 +125,20 @@ impl Task<'_> {
     }
 
     fn redpanda_connect(&self, config: &str) -> Result<Command> {
-        let program = &self.options.redpanda_connect;
-        needs(program, "Redpanda Connect")?;
+        let program = built(self.options.redpanda_connect.as_deref())?;
+        let configs = built(self.options.redpanda_connect_config.as_deref())?;
         let mut command = Command::new(program);
-        command.arg("run").arg(self.options.redpanda_connect_config.join(config));
+        command.arg("run").arg(configs.join(config));
+        command.env("CHECKPOINT_LIMIT", (UNDER_WAY / self.options.partitions.max(1)).to_string());
         command.env("DATABASE_DSN", format!("{}?sslmode=disable", self.addresses.postgres_url));
         Ok(command)
     }
 
     fn kafka_streams(&self) -> Result<Command> {
-        needs(&self.options.kafka_streams, "the program written with Kafka Streams")?;
+        let jars = built(self.options.kafka_streams.as_deref())?;
         let mut command = Command::new(&self.options.java);
         command.args(["-Xms512m", "-Xmx512m", "-XX:+UseParallelGC", "-cp"]);
-        command.arg(self.options.kafka_streams.join("*"));
+        command.arg(jars.join("*"));
         command.arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn").arg("deltafan.bench.Peer");
         // A thread for each core, but not more than there are partitions to share out.
         command.env("THREADS", self.options.partitions.clamp(1, 2).to_string());
@@ -169,10 +174,6 @@ impl Task<'_> {
     }
 }
 
-fn needs(path: &Path, what: &str) -> Result<()> {
-    ensure!(
-        !path.as_os_str().is_empty(),
-        "{what} is not built: start this as bench/run peers, which builds it"
-    );
-    Ok(())
+fn built(path: Option<&Path>) -> Result<&Path> {
+    path.context("it is not built: start this as bench/run peers, which builds it")
 }

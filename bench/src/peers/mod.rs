@@ -53,14 +53,14 @@ pub struct Options {
     #[arg(long, env = "BENCH_DELTAFAN")]
     deltafan: PathBuf,
     /// Redpanda Connect, built from bench/peers/redpanda-connect.
-    #[arg(long, env = "BENCH_REDPANDA_CONNECT", default_value = "")]
-    redpanda_connect: PathBuf,
+    #[arg(long, env = "BENCH_REDPANDA_CONNECT")]
+    redpanda_connect: Option<PathBuf>,
     /// The folder of its configurations.
-    #[arg(long, env = "BENCH_REDPANDA_CONNECT_CONFIG", default_value = "")]
-    redpanda_connect_config: PathBuf,
+    #[arg(long, env = "BENCH_REDPANDA_CONNECT_CONFIG")]
+    redpanda_connect_config: Option<PathBuf>,
     /// The jars built from bench/peers/kafka-streams.
-    #[arg(long, env = "BENCH_KAFKA_STREAMS", default_value = "")]
-    kafka_streams: PathBuf,
+    #[arg(long, env = "BENCH_KAFKA_STREAMS")]
+    kafka_streams: Option<PathBuf>,
     /// Java.
     #[arg(long, env = "BENCH_JAVA", default_value = "java")]
     java: PathBuf,
@@ -117,6 +117,7 @@ async fn runs(addresses: &Addresses, options: &Options, filled: &Filled) -> Resu
         }
     }
     say(&report::table(&lines))?;
+    say("What can't be compared fairly, all to the peers' favour: bench/peers/README.md")?;
     ensure!(failed.is_empty(), "{}", failed.join("\n"));
     Ok(())
 }
