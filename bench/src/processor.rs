@@ -14,6 +14,14 @@ impl Running {
     pub fn new(child: Child) -> Self {
         Self(child)
     }
+
+    /// Whether it has ended by itself.
+    ///
+    /// # Errors
+    /// The kernel does not say.
+    pub fn has_ended(&mut self) -> Result<bool> {
+        Ok(self.0.try_wait()?.is_some())
+    }
 }
 
 impl Drop for Running {

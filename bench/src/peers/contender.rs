@@ -38,8 +38,8 @@ pub(super) enum Contender {
 /// A contender's process.
 pub(super) struct Program {
     pub watched: Watched,
-    pub commands: Option<ChildStdin>,
-    _running: Running,
+    pub running: Running,
+    commands: Option<ChildStdin>,
 }
 
 /// What is to be drained, where to.
@@ -121,7 +121,7 @@ impl Task<'_> {
             window: WINDOW,
         };
         let (running, watched) = lanes.run(&self.options.deltafan)?;
-        Ok(Program { watched, commands: None, _running: running })
+        Ok(Program { watched, commands: None, running })
     }
 
     fn redpanda_connect(&self, config: &str) -> Result<Command> {
@@ -170,7 +170,7 @@ impl Task<'_> {
             .with_context(|| format!("{} can't be started", command.get_program().display()))?;
         let watched = Watched { name: "program", pid: child.id() };
         let commands = child.stdin.take();
-        Ok(Program { watched, commands, _running: Running::new(child) })
+        Ok(Program { watched, commands, running: Running::new(child) })
     }
 }
 

@@ -30,6 +30,14 @@ pub(super) struct Drain<'a> {
     pub run: u32,
 }
 
+/// Where to look, since when.
+struct Looks<'a> {
+    contender: Contender,
+    name: &'a str,
+    receiver: &'a Neutral,
+    began: Instant,
+}
+
 /// When it began to show, and when both sinks had everything.
 struct Moments {
     began: Instant,
@@ -67,18 +75,19 @@ impl Drain<'_> {
         let task =
             Task { addresses: self.addresses, options: self.options, topic: &self.filled.topic, name: &name };
         let began = Instant::now();
-        let started = match program {
+        let (program, started) = match program {
             Some(program) => {
                 task.goes_on(program)?;
-                before
+                (program, before)
             }
             None => {
-                let started = program.insert(task.start(contender)?);
-                watched.insert(0, started.watched.clone());
-                [vec![0.0], before].concat()
+                let program = program.insert(task.start(contender)?);
+                watched.insert(0, program.watched.clone());
+                (program, [vec![0.0], before].concat())
             }
         };
-        let moments = self.until_drained(contender, &name, &receiver, &mut redis, began).await?;
+        let looks = Looks { contender, name: &name, receiver: &receiver, began };
+        let moments = self.until_drained(&looks, program, &mut redis).await?;
         let spent = watched.iter().zip(started).map(|(watched, before)| Ok(watched.cpu_seconds()? - before));
         let spent = spent.collect::<Result<Vec<_>>>()?;
         let peak_mib = watched.first().context("nothing is watched")?.peak_mib()?;
@@ -135,12 +144,11 @@ impl Drain<'_> {
 
     async fn until_drained(
         &self,
-        contender: Contender,
-        name: &str,
-        receiver: &Neutral,
+        looks: &Looks<'_>,
+        program: &mut Program,
         redis: &mut MultiplexedConnection,
-        began: Instant,
     ) -> Result<Moments> {
+        let Looks { contender, name, receiver, began } = *looks;
         let all = self.records()?;
         let (mut before, mut first, mut asked_redis) = (began, None, began);
         let (mut full, mut posted) = (false, false);
@@ -166,8 +174,8 @@ impl Drain<'_> {
                 return Ok(Moments { began, first, last: Instant::now() });
             }
             ensure!(
-                now.duration_since(began) < PATIENCE,
-                "after {PATIENCE:?} the receiver has {at_receiver} events of {all} and redis {}; its log is {name}.log in {}",
+                !program.running.has_ended()? && now.duration_since(began) < PATIENCE,
+                "it has ended, or takes longer than {PATIENCE:?}: the receiver has {at_receiver} events of {all} and redis {}; its log is {name}.log in {}",
                 if full { "everything" } else { "not everything" },
                 std::env::temp_dir().display()
             );
