@@ -32,6 +32,8 @@ struct Part {
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// What the kernel may take to close the sockets of what was killed.
 const DEAD: Duration = Duration::from_secs(10);
+/// What Connect may take to end a task.
+const CHANGED: Duration = Duration::from_secs(60);
 
 impl Status {
     /// `RUNNING`, `FAILED` …: the task's, and where there is none the connector's.
@@ -83,6 +85,40 @@ impl Connect {
         let answer = self.http.put(&url).json(&config).send().await?;
         let status = answer.status();
         anyhow::ensure!(status.is_success(), "Connect answers {status}: {}", answer.text().await?);
+        Ok(())
+    }
+
+    /// Stops the connector: its task ends, its offsets and its slot stay.
+    pub async fn stop(&self) -> Result<()> {
+        self.http.put(format!("{}/stop", self.connector)).send().await?.error_for_status()?;
+        wait::until("the connector is stopped", CHANGED, async || {
+            let state = self.status().await?;
+            let stopped = state.tasks.is_empty() && state.connector.state == "STOPPED";
+            Ok(seen_if(stopped, || state.state().to_owned()))
+        })
+        .await
+    }
+
+    /// Takes the offsets away from a connector that is stopped.
+    pub async fn forget_offsets(&self) -> Result<()> {
+        let answer = self.http.delete(format!("{}/offsets", self.connector)).send().await?;
+        let status = answer.status();
+        anyhow::ensure!(status.is_success(), "Connect answers {status}: {}", answer.text().await?);
+        Ok(())
+    }
+
+    /// Starts it again.
+    pub async fn resume(&self) -> Result<()> {
+        self.http.put(format!("{}/resume", self.connector)).send().await?.error_for_status()?;
+        Ok(())
+    }
+
+    /// Starts the task again where it has failed. Connect may not answer just now; then it is asked again later.
+    pub async fn restart_failed(&self) -> Result<()> {
+        if self.status().await.is_ok_and(|status| status.state() == "FAILED") {
+            let restart = format!("{}/restart?includeTasks=true&onlyFailed=true", self.connector);
+            self.http.post(restart).send().await?;
+        }
         Ok(())
     }
 }

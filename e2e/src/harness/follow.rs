@@ -5,6 +5,7 @@ use super::kafka::{Kafka, Offsets};
 use super::wait::{self, seen_if};
 use anyhow::{Context, Result, ensure};
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde::Deserialize;
@@ -99,6 +100,10 @@ impl Shared {
     fn read(&self, consumer: &BaseConsumer) -> Result<()> {
         while !self.stop.load(Ordering::Relaxed) {
             match consumer.poll(POLL) {
+                // It goes on by itself when the broker is back.
+                Some(Err(KafkaError::MessageConsumption(
+                    RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown,
+                ))) => {}
                 Some(message) => {
                     let message = message?;
                     let written_ms = message.timestamp().to_millis().context("a record without a time")?;

@@ -18,6 +18,7 @@ mod limited;
 mod logs;
 mod missing_topic;
 mod mistakes;
+mod offsets_lost;
 mod open_transaction;
 mod orders;
 mod places_killed;
@@ -119,6 +120,7 @@ const ON_BENCHES: &[Scenario<Bench>] = scenarios![
     "redis-moved" => redis_moved::run,
     "redis-rebuilt" => redis_rebuilt::run,
     "source-replayed" => source_replayed::run,
+    "offsets-lost" => offsets_lost::run,
 ];
 
 /// A scenario that takes longer hangs; unless it is one by name, or was told to be a long one.

@@ -3,6 +3,7 @@
 //!
 //! Some kills by default; `DELTAFAN_E2E_KILLS=20` makes it that many, with one record a batch and with Debezium's own size of
 //! batches. `DELTAFAN_E2E_CONNECTOR` names another class for the connector: Debezium's own loses records here.
+//! `DELTAFAN_E2E_VICTIMS=kafka-connect,kafka` kills these parts in turns.
 
 use crate::harness::bench::COMPLETE;
 use crate::harness::changes::{self, Changes};
@@ -25,6 +26,9 @@ const SEED: &str = "DELTAFAN_E2E_SEED";
 const KILLS: &str = "DELTAFAN_E2E_KILLS";
 /// The connector's class.
 const CONNECTOR: &str = "DELTAFAN_E2E_CONNECTOR";
+/// What is killed, in turns, as the stack calls it.
+const VICTIMS: &str = "DELTAFAN_E2E_VICTIMS";
+const CONNECT: &str = "kafka-connect";
 /// The class around Debezium's own, which is the default.
 const RESUMING: &str = "deltafan.connect.ResumingPostgresConnector";
 /// Looks follow each other closely: a load is through within a second.
@@ -66,6 +70,7 @@ struct Scene<'b> {
     changes: Changes<'b>,
     topic: Following,
     dice: StdRng,
+    victims: Vec<String>,
 }
 
 /// What came of one kill that struck.
@@ -91,7 +96,9 @@ pub async fn run(bench: &Bench) -> Result<Measured> {
     let connect = Connect::new(&bench.stack)?;
     let changes = Changes::watch(bench).await?;
     let topic = Following::start(&bench.kafka, EVENTS, &bench.kafka.ends(EVENTS).await?)?;
-    let mut scene = Scene { bench, connect, changes, topic, dice: StdRng::seed_from_u64(seed) };
+    let victims = std::env::var(VICTIMS).unwrap_or_else(|_| CONNECT.to_owned());
+    let victims = victims.split(',').map(str::to_owned).collect();
+    let mut scene = Scene { bench, connect, changes, topic, dice: StdRng::seed_from_u64(seed), victims };
     let ended = scene.all(settings, seed).await;
     scene.changes.forget().await?;
     // A failure may have left it dead; the connector gets its own settings back.
@@ -111,8 +118,8 @@ impl Scene<'_> {
             wanted.push(("connector.class", class.as_str()));
             self.connect.set(&wanted).await?;
             // Which has the new settings for sure.
-            self.kill().await?;
-            self.start_again().await?;
+            self.kill(CONNECT).await?;
+            self.start_again(CONNECT).await?;
             self.settle().await?;
             let tally = self.kills(&setting, kills).await?;
             let figure = tally.to_string();
@@ -130,9 +137,12 @@ impl Scene<'_> {
         let mut tally = Tally::default();
         let mut late = 0;
         let mut loads = LOADS.iter().cycle();
+        let victims = self.victims.clone();
+        let mut victims = victims.iter().cycle();
         while tally.kills < kills {
             let load = loads.next().copied().context("no load")?;
-            if self.one_kill(setting, load, &mut tally).await? {
+            let victim = victims.next().context("nothing to kill")?;
+            if self.one_kill(victim, setting, load, &mut tally).await? {
                 late = 0;
             } else {
                 late += 1;
@@ -143,9 +153,15 @@ impl Scene<'_> {
         Ok(tally)
     }
 
-    /// Lets changes come in, kills Connect when some of them lie in the topic, starts it again, and compares all that
+    /// Lets changes come in, kills the victim when some of them lie in the topic, starts it again, and compares all that
     /// happened with all that arrived. Whether some were in flight when it was killed.
-    async fn one_kill(&mut self, setting: &Setting, load: Load, tally: &mut Tally) -> Result<bool> {
+    async fn one_kill(
+        &mut self,
+        victim: &str,
+        setting: &Setting,
+        load: Load,
+        tally: &mut Tally,
+    ) -> Result<bool> {
         self.changes.start_over().await?;
         let most = load.records(setting);
         let target = self.dice.random_range(most / 20..most / 2);
@@ -155,16 +171,16 @@ impl Scene<'_> {
             Ok(seen_if(count >= target, || format!("{count} of {target}")))
         })
         .await?;
-        self.kill().await?;
+        self.kill(victim).await?;
         let killed_ms = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
-        self.start_again().await?;
+        self.start_again(victim).await?;
         let arrived = self.settle().await?;
         let in_flight = arrived.iter().filter(|record| record.written_ms > killed_ms).count();
         check::at_least("records that had flowed before the kill", arrived.len() - in_flight, 1)?;
         let struck = in_flight > 1;
         let (lost, doubled) = self.compare(arrived.clone()).await?;
         self.note(&format!(
-            "{load:?}: {} records, {in_flight} in flight, {lost} lost, {doubled} doubled",
+            "{victim}, {load:?}: {} records, {in_flight} in flight, {lost} lost, {doubled} doubled",
             arrived.len()
         ))?;
         if struck {
@@ -190,20 +206,25 @@ impl Scene<'_> {
         Ok(())
     }
 
-    async fn kill(&self) -> Result<()> {
-        self.connect.kill(&self.bench.stack).await
+    async fn kill(&self, victim: &str) -> Result<()> {
+        match victim {
+            CONNECT => self.connect.kill(&self.bench.stack).await,
+            part => self.bench.stack.run(&["kill", part]).await.map(drop),
+        }
     }
 
-    async fn start_again(&self) -> Result<()> {
-        self.bench.stack.run(&["start", "kafka-connect"]).await.map(drop)
+    async fn start_again(&self, victim: &str) -> Result<()> {
+        self.bench.stack.run(&["start", victim]).await.map(drop)
     }
 
-    /// Waits for a row that comes behind all the others; all that has come with it.
+    /// Waits for a row that comes behind all the others; all that has come with it. A task that failed without its broker is
+    /// restarted.
     async fn settle(&self) -> Result<Vec<Arrived>> {
         let sql = "INSERT INTO engagement_events (user_id, event_type, device)
                    VALUES (uuid_generate_v4(), 'click', 'mark') RETURNING id";
         let mark: i64 = self.bench.db.value(sql, &[]).await?;
         wait::until("a row that comes last is through", THROUGH, async || {
+            self.connect.restart_failed().await?;
             Ok(seen_if(self.topic.has(mark), || format!("{} others are", self.topic.count())))
         })
         .await?;

@@ -54,6 +54,14 @@ impl Contents {
         self.0.entry(id).or_default().push(version);
     }
 
+    /// Adds a row that a snapshot read; its time is when it did. It has been so for nobody knows how long: the first version
+    /// since ever, a later one since some moment before, so that an event until then may have the version before it.
+    pub(super) fn add_read(&mut self, id: Uuid, version: Version) {
+        let versions = self.0.entry(id).or_default();
+        let committed_us = if versions.is_empty() { i64::MIN } else { version.committed_us };
+        versions.push(Version { committed_us, ..version });
+    }
+
     /// Adds what the table says, where no version says it yet.
     pub(super) fn add_unknown(&mut self, id: Uuid, version: Version) {
         let versions = self.0.entry(id).or_default();
@@ -91,12 +99,12 @@ impl Contents {
                 (false, false) => Enriched::Untold,
             };
         };
-        let next = versions.get(at.saturating_add(1));
-        if next.is_some_and(is_before) {
-            return Enriched::Older;
-        }
-        match versions.get(at) {
-            Some(version) if version.committed_us > said.committed_us => Enriched::Newer,
+        let Some(version) = versions.get(at) else { return Enriched::Untold };
+        // A version that says the same replaces nothing: a snapshot that was taken once more has read it again.
+        let next = versions.iter().skip(at).find(|next| next.values != version.values);
+        match next {
+            Some(next) if is_before(next) => Enriched::Older,
+            _ if version.committed_us > said.committed_us => Enriched::Newer,
             _ => Enriched::AsOf,
         }
     }
@@ -134,6 +142,24 @@ mod tests {
         assert_eq!(judge(&all, None, 9, event), Enriched::Wrong);
         assert_eq!(judge(&all, None, 0, event), Enriched::Wrong, "nulls for want of an answer");
         assert_eq!(judge(&all, Some(10), 1, 2 * second + 1), Enriched::AsOf, "two commits at about one time");
+    }
+
+    #[test]
+    fn a_row_that_is_read_again_replaces_only_what_differs_and_from_then_on() {
+        let second = 1_000_000;
+        let mut all = Contents::default();
+        for (lsn, read, values) in [(10, 1, 1), (20, 2, 1), (30, 4, 2)] {
+            all.add_read(ID, Version { lsn: Some(lsn), committed_us: read * second, values: Some(values) });
+        }
+        assert_eq!(judge(&all, Some(10), 1, 0), Enriched::AsOf, "of the first nobody knows since when");
+        assert_eq!(judge(&all, Some(10), 1, 3 * second), Enriched::AsOf, "read again, and the same");
+        assert_eq!(
+            judge(&all, Some(20), 1, 3 * second),
+            Enriched::AsOf,
+            "changed some time before it was read"
+        );
+        assert_eq!(judge(&all, Some(20), 1, 5 * second), Enriched::Older);
+        assert_eq!(judge(&all, Some(30), 2, 3 * second), Enriched::Newer);
     }
 
     #[test]

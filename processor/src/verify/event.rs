@@ -105,15 +105,17 @@ struct ContentImage {
 /// Takes in a change of a content.
 pub(super) fn learn(change: &Change<'_>, contents: &mut Contents) {
     let source = &change.source;
-    // What a snapshot read may have been so for ever.
-    let committed_us = if change.op == Op::Read { i64::MIN } else { source.committed_us };
-    let version = |values| Version { lsn: Some(source.lsn), committed_us, values };
+    let version = |values| Version { lsn: Some(source.lsn), committed_us: source.committed_us, values };
     let Some(image) = change.after.or(change.before) else { return };
     // What can't be read leaves the content unknown, as it does for the lanes.
     let Ok(row) = serde_json::from_str::<ContentImage>(image) else { return };
     let title = row.title.map(shown);
     let is = values(row.content_type.as_deref(), title.as_deref(), row.length_seconds);
-    contents.add(row.id, version(is.filter(|_| change.op != Op::Delete)));
+    match change.op {
+        Op::Read => contents.add_read(row.id, version(is)),
+        Op::Delete => contents.add(row.id, version(None)),
+        Op::Create | Op::Update => contents.add(row.id, version(is)),
+    }
 }
 
 /// Takes in what the table says, where the topic does not.

@@ -24,6 +24,7 @@ final class Progress {
     private static final String PROCESSED = "lsn_proc";
     private static final String COMMITTED = "lsn_commit";
     private static final String SNAPSHOT = "snapshot";
+    private static final String SNAPSHOT_COMPLETED = "snapshot_completed";
 
     /** The stored offset, while records may come that were sent before it was stored; else none. */
     private Map<String, ?> resumed;
@@ -56,6 +57,11 @@ final class Progress {
         from.remove("lsn_events_processed");
         from.remove(SENT);
         return from;
+    }
+
+    /** Whether an offset is that of a snapshot which was cut off: it begins anew. */
+    static boolean isWithinSnapshot(Map<String, Object> stored) {
+        return stored != null && stored.containsKey(SNAPSHOT) && !Boolean.TRUE.equals(stored.get(SNAPSHOT_COMPLETED));
     }
 
     /** Whether a record is to be sent: the offset to send it with, or null where it was sent before. */

@@ -100,6 +100,8 @@ public final class ResumingPostgresTask extends PostgresConnectorTask {
         @Override
         public <T> Map<Map<String, T>, Map<String, Object>> offsets(Collection<Map<String, T>> partitions) {
             Map<Map<String, T>, Map<String, Object>> answer = new HashMap<>(stored.offsets(partitions));
+            // Nothing of the stream has been sent yet: the next snapshot and the stream behind it begin as if for the first time.
+            answer.values().removeIf(Progress::isWithinSnapshot);
             answer.replaceAll((partition, offset) -> {
                 last = offset;
                 return Progress.resumeFrom(offset);
