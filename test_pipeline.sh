@@ -115,6 +115,8 @@ end_stack() {
         say "a test stack is left running: stack/stack --state $1 status; its end: stack/stack --state $1 clean"
         return
     fi
+    # What its servers said, for whoever looks at a failure.
+    ((failed == 0)) || cp -r -- "$1/logs" "$logs/${1##*/}" 2>/dev/null || true
     stack/stack --state "$1" clean --yes >>"$logs/stack.log" 2>&1 || true
     left=$(left_behind "$1")
     if [[ -n $left ]]; then

@@ -6,11 +6,9 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use tokio::net::TcpStream;
 
 /// Connect of a stack.
 pub struct Connect {
-    address: String,
     connector: String,
     http: reqwest::Client,
 }
@@ -30,8 +28,6 @@ struct Part {
 
 /// Connect answers while it validates a connector against the database.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// What the kernel may take to close the sockets of what was killed.
-const DEAD: Duration = Duration::from_secs(10);
 /// What Connect may take to end a task.
 const CHANGED: Duration = Duration::from_secs(60);
 
@@ -51,26 +47,15 @@ impl Connect {
     /// Asks nothing yet.
     pub fn new(stack: &Stack) -> Result<Self> {
         let url = stack.get("CONNECT_URL")?;
-        let address = url.trim_start_matches("http://").to_owned();
         let connector = format!("{url}/connectors/engagement-events-connector");
         let http = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build()?;
-        Ok(Self { address, connector, http })
+        Ok(Self { connector, http })
     }
 
     /// The connector's status.
     pub async fn status(&self) -> Result<Status> {
         let answer = self.http.get(format!("{}/status", self.connector)).send().await?.error_for_status()?;
         answer.json().await.context("Connect's answer is no status")
-    }
-
-    /// SIGKILL, and waits until the kernel has closed its port too.
-    pub async fn kill(&self, stack: &Stack) -> Result<()> {
-        stack.run(&["kill", "kafka-connect"]).await?;
-        wait::until("kafka-connect is dead", DEAD, async || {
-            let listens = TcpStream::connect(&self.address).await.is_ok();
-            Ok(seen_if(!listens, || format!("somebody listens on {}", self.address)))
-        })
-        .await
     }
 
     /// Changes some of the connector's settings; Connect restarts its task some time after.

@@ -1,11 +1,14 @@
 //! The real systems, driven by `stack/stack` as a user would.
 
+use super::wait::{self, seen_if};
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+use tokio::net::TcpStream;
 
 /// A stack that runs: its addresses and how to make it do things.
 #[derive(Debug)]
@@ -20,6 +23,8 @@ pub struct Stack {
 
 /// Ports for processes of scenarios: this many behind the admin port of the stack's own processor.
 const MAX_PORTS: u16 = 400;
+/// What the kernel may take to close the sockets of what was killed.
+const DEAD: Duration = Duration::from_secs(10);
 
 impl Stack {
     /// Opens the stack whose state is in `state`; `root` is the repository, and `binaries` the folder of our
@@ -54,6 +59,24 @@ impl Stack {
             bail!("stack/stack {}: {}: {}", arguments.join(" "), output.status, said.trim());
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// SIGKILL for a server of the stack, and waits until the kernel has closed its port too.
+    pub async fn kill(&self, part: &str) -> Result<()> {
+        let url = match part {
+            "redis" => "REDIS_URL",
+            "postgres" => "POSTGRES_URL",
+            "kafka" => "KAFKA_BROKERS",
+            "kafka-connect" => "CONNECT_URL",
+            _ => bail!("{part} is no server of the stack"),
+        };
+        let address = self.address(url)?;
+        self.run(&["kill", part]).await?;
+        wait::until(&format!("{part} is dead"), DEAD, async || {
+            let listens = TcpStream::connect(&address).await.is_ok();
+            Ok(seen_if(!listens, || format!("somebody listens on {address}")))
+        })
+        .await
     }
 
     /// One of the values of `stack/stack env`.

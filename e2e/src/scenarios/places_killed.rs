@@ -207,10 +207,7 @@ impl Scene<'_> {
     }
 
     async fn kill(&self, victim: &str) -> Result<()> {
-        match victim {
-            CONNECT => self.connect.kill(&self.bench.stack).await,
-            part => self.bench.stack.run(&["kill", part]).await.map(drop),
-        }
+        self.bench.stack.kill(victim).await
     }
 
     async fn start_again(&self, victim: &str) -> Result<()> {

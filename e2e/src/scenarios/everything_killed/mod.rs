@@ -7,6 +7,7 @@ mod victim;
 use crate::harness::bench::COMPLETE;
 use crate::harness::changes::{self, Changes};
 use crate::harness::config::{By, Window};
+use crate::harness::kafka::{EVENTS, Offsets};
 use crate::harness::process::Process;
 use crate::harness::wait::{self, Look, seen_if};
 use crate::harness::{Bench, Measured, Plan, Processor, Receiver, check, effects};
@@ -83,6 +84,8 @@ struct Scene<'b> {
     receiver: Receiver,
     processor: Processor,
     changes: Changes<'b>,
+    /// Where the topic ended before.
+    begins: Offsets,
 }
 
 /// How things stood when a kill was ordered.
@@ -101,7 +104,8 @@ async fn run(bench: &Bench, order: &[Victim]) -> Result<Measured> {
         plan.windows.push(Window { key: format!("{}:1h:{name}", plan.pipeline), length: "1h", by });
     }
     let processor = bench.processor(&plan).await?;
-    let mut scene = Scene { bench, plan, receiver, processor, changes };
+    let begins = bench.kafka.ends(EVENTS).await?;
+    let mut scene = Scene { bench, plan, receiver, processor, changes, begins };
     let mut generator = bench.deltafan("generate", &LOAD).start()?;
     let ended = scene.kills(order, &mut generator).await;
     let ended = match ended {
@@ -243,6 +247,12 @@ impl Scene<'_> {
             check::no_differences(format!("{key} and SQL"), &effects::board_differences(&actual, &by_sql))?;
             check::at_least(format!("members of {key}"), i64::try_from(actual.len())?, 2)?;
             members.push(format!("{} by {}", actual.len(), by.as_str()));
+        }
+        let records = self.bench.kafka.records(EVENTS, self.begins.clone()).await?.len();
+        // A delete has a tombstone behind it. Sinks are right also where the topic has changes twice; but it should not.
+        let too_many = records.saturating_sub(happened.len() + kinds("d"));
+        if too_many > 0 {
+            measured.add(format!("{too_many} of {records} records of the topic are there twice"));
         }
         changes::compare(happened, self.receiver.remote.events().await?)?;
         let stats = self.receiver.remote.stats().await?;

@@ -6,7 +6,6 @@ use anyhow::{Context, Result, ensure};
 use std::fmt;
 use std::path::Path;
 use std::time::Duration;
-use tokio::net::TcpStream;
 
 /// A part of the system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,9 +17,6 @@ pub enum Victim {
     Kafka,
     Connect,
 }
-
-/// What the kernel may take to close the sockets of what was killed.
-const DEAD: Duration = Duration::from_secs(10);
 
 /// What a system that is started again may take until it answers.
 const START: Duration = Duration::from_secs(60);
@@ -45,15 +41,7 @@ impl Victim {
         match (self, self.part()) {
             (Self::Receiver, _) => scene.receiver.process.kill(),
             (_, None) => scene.processor.process.kill(),
-            (_, Some(part)) => {
-                scene.bench.stack.run(&["kill", part]).await?;
-                let address = self.address(scene)?;
-                wait::until(&format!("{self} is dead"), DEAD, async || {
-                    let listens = TcpStream::connect(&address).await.is_ok();
-                    Ok(seen_if(!listens, || format!("somebody listens on {address}")))
-                })
-                .await
-            }
+            (_, Some(part)) => scene.bench.stack.kill(part).await,
         }
     }
 
@@ -79,18 +67,6 @@ impl Victim {
                 })
                 .await
             }
-        }
-    }
-
-    /// Where it listens.
-    fn address(self, scene: &Scene<'_>) -> Result<String> {
-        let stack = &scene.bench.stack;
-        match self {
-            Self::Processor | Self::Receiver => Ok(scene.receiver.address.clone()),
-            Self::Redis => stack.address("REDIS_URL"),
-            Self::Postgres => stack.address("POSTGRES_URL"),
-            Self::Kafka => stack.address("KAFKA_BROKERS"),
-            Self::Connect => stack.address("CONNECT_URL"),
         }
     }
 }
