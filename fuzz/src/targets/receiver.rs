@@ -72,7 +72,7 @@ fn bodies() -> Result<Vec<String>> {
             // One that can't be sent is missing, as it is on the road.
             let _ = batch.push(&Event { partition: 0, offset: 0, change, content: None });
         }
-        bodies.push(String::from_utf8(batch.body())?);
+        bodies.push(String::from_utf8(batch.body().to_vec())?);
     }
     Ok(bodies)
 }

@@ -4,6 +4,7 @@ use super::super::SinkError;
 use super::config::{Settings, SettingsError};
 use super::error::{parse_retry_after, unanswered};
 use super::target::{PublicOnly, Target};
+use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Response, StatusCode};
@@ -77,12 +78,7 @@ impl Client {
     ///
     /// # Errors
     /// There was no answer, or an acceptance broke off.
-    pub(super) async fn post(
-        &self,
-        id: &str,
-        body: Vec<u8>,
-        answer_bytes: usize,
-    ) -> Result<Reply, SinkError> {
+    pub(super) async fn post(&self, id: &str, body: Bytes, answer_bytes: usize) -> Result<Reply, SinkError> {
         let unanswered = |error| unanswered(&self.target, self.timeout, error);
         let now_s = unix_seconds();
         let response = self

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 fn event_of(message: &str, content: Option<&Content>) -> String {
     let mut batch = Events::new(10, 1024);
     push(&mut batch, message, content).expect("deliverable");
-    let body = String::from_utf8(batch.body()).expect("text");
+    let body = String::from_utf8(batch.body().to_vec()).expect("text");
     let event = body.strip_prefix(r#"{"events":["#).and_then(|rest| rest.strip_suffix("]}"));
     event.expect("the frame of a body").to_owned()
 }
