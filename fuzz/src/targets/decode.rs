@@ -73,7 +73,7 @@ impl Target for Decode {
         let body = batch.body();
         let sent: Batch<'_> = serde_json::from_slice(&body).context("our own body is no batch")?;
         ensure!(sent.events.len() == 1, "{} events were made of one", sent.events.len());
-        let sorted = webhook_sink::event::sort(&body.clone().into()).context("our receiver can't read it")?;
+        let sorted = webhook_sink::event::sort(&body).context("our receiver can't read it")?;
         ensure!(sorted.rejected.is_empty(), "our receiver rejects it: {:?}", sorted.rejected);
         Ok(Outcome { parsed, accepted: true })
     }
