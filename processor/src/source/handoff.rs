@@ -78,6 +78,8 @@ struct State {
     chunk: Chunk,
     durable: Positions,
     writing: bool,
+    /// Whether the epoch comes to its end: what is durable gets committed, and nothing may become so behind that.
+    ending: bool,
 }
 
 impl Handoff {
@@ -181,10 +183,12 @@ impl Handoff {
         self.lock().durable.clone()
     }
 
-    /// Waits until no write is in flight, at most for `bound`; whether that is so.
+    /// Lets no further write of this epoch begin, and waits until none is in flight, at most for `bound`; whether that is so.
+    /// The epoch has to be ended afterwards.
     pub fn settle(&self, bound: Duration) -> bool {
         let deadline = Instant::now() + bound;
         let mut state = self.lock();
+        state.ending = true;
         while state.writing {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -265,10 +269,10 @@ impl Handoff {
         self.wake_reader();
     }
 
-    /// Says that a write of `epoch` is now in flight. False, and nothing said, if the epoch is over.
+    /// Says that a write of `epoch` is now in flight. False, and nothing said, if the epoch is over or comes to its end.
     pub fn begin_write(&self, epoch: Epoch) -> bool {
         let mut state = self.lock();
-        let current = state.epoch == epoch && !state.stopping;
+        let current = state.epoch == epoch && !state.stopping && !state.ending;
         state.writing |= current;
         current
     }
@@ -362,18 +366,37 @@ mod tests {
         handoff.abandon();
         let new = question(&handoff).await;
         handoff.start_at([(0, 5)].into());
-        assert!(!handoff.settle(Duration::ZERO), "the old write is still in flight");
+        assert!(!handoff.begin_write(old) && handoff.begin_write(new));
         let mut spans = Spans::default();
         spans.extend(0, 0, 1);
         handoff.written(old, &spans);
         handoff.answer(old, Held::NotKept);
         handoff.restart(old);
-        assert!(handoff.settle(Duration::ZERO));
         assert_eq!(handoff.durable(), [(0, 5)].into());
         assert_eq!(handoff.take_answer(), None);
         assert!(!handoff.must_restart());
-        assert!(!handoff.begin_write(old) && handoff.begin_write(new));
         handoff.superseded(old).await;
+    }
+
+    #[tokio::test]
+    async fn what_settles_begins_nothing_more_until_the_next_epoch() {
+        let handoff = Handoff::new(LIMITS);
+        let epoch = question(&handoff).await;
+        handoff.start_at([(0, 0)].into());
+        fill(&handoff, 0..2, b"x");
+        assert!(handoff.begin_write(epoch));
+        assert!(!handoff.settle(Duration::ZERO), "a write is in flight");
+        let mut spans = Spans::default();
+        spans.extend(0, 0, 0);
+        handoff.written(epoch, &spans);
+        assert!(handoff.settle(Duration::ZERO));
+        assert!(!handoff.begin_write(epoch), "what became durable now would not be committed");
+        assert_eq!(handoff.durable(), [(0, 1)].into());
+        let next = question(&handoff).await;
+        assert!(handoff.begin_write(next));
+        assert!(!handoff.settle(Duration::ZERO));
+        handoff.abandon();
+        assert!(!handoff.settle(Duration::ZERO), "an old write is in flight in the next epoch as well");
     }
 
     #[tokio::test]
