@@ -7,9 +7,6 @@ use std::sync::Arc;
 use uuid::Uuid;
 use webhook_protocol::{BODY_PREFIX, BODY_SUFFIX, webhook_id};
 
-/// A body that has grown to this many bytes gets all the room that it may take, instead of twice as much again and again.
-const LARGE_BYTES: usize = 64 * 1024;
-
 /// Events of one POST.
 #[derive(Debug, Clone)]
 pub struct Events {
@@ -73,9 +70,6 @@ impl Batch for Events {
     fn push(&mut self, event: &Event<'_>) -> Result<(), Refusal> {
         let before = self.end(self.marks.len());
         let body = Arc::make_mut(&mut self.body);
-        if body.len() >= LARGE_BYTES {
-            body.reserve_exact(self.max_body_bytes.saturating_sub(body.len()));
-        }
         body.truncate(before);
         if !self.marks.is_empty() {
             body.push(b',');
