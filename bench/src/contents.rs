@@ -1,24 +1,70 @@
-//! The contents that events are enriched with: rows of the real table, which Debezium carries to the processor.
+//! The contents that events are enriched with: rows of the real table, and in the topic of contents, as Debezium would put them there.
+//! So nothing depends on whether Connect runs: for figures that need a quiet machine it does not.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use rdkafka::ClientConfig;
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use serde_json::{Value, json};
+use std::time::Duration;
 use tokio_postgres::Client;
 use uuid::Uuid;
+
+/// A real message of the topic.
+const MESSAGES: &str = include_str!("../../processor/tests/fixtures/json/content.jsonl");
+const TOPIC: &str = "content";
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Makes `count` contents; the first is to be the most popular.
 ///
 /// # Errors
-/// The database refuses.
-pub async fn make(database: &Client, count: u32) -> Result<Vec<Uuid>> {
+/// The database or Kafka refuses.
+pub async fn make(database: &Client, brokers: &str, count: u32) -> Result<Vec<Uuid>> {
     let rows = database
         .query(
             "INSERT INTO content (id, slug, title, content_type, length_seconds, publish_ts) \
              SELECT uuid_generate_v4(), 'bench-' || uuid_generate_v4(), 'Content ' || n, \
              (ARRAY['podcast', 'newsletter', 'video'])[1 + n % 3], 60 + n % 3000, now() \
-             FROM generate_series(1, $1) n RETURNING id",
+             FROM generate_series(1, $1) n RETURNING id, title, content_type, length_seconds",
             &[&i32::try_from(count)?],
         )
         .await?;
-    rows.iter().map(|row| row.try_get(0).map_err(Into::into)).collect()
+    let line = MESSAGES.lines().next().context("no message")?;
+    let message: Value = serde_json::from_str(line)?;
+    let mut value: Value =
+        serde_json::from_str(message.get("value").and_then(Value::as_str).context("no value")?)?;
+    let (mut ids, mut records) = (Vec::new(), Vec::new());
+    for row in rows {
+        let id: Uuid = row.try_get(0)?;
+        let after = value.get_mut("after").context("the message is no insert")?;
+        *after.get_mut("id").context("no id")? = json!(id);
+        *after.get_mut("title").context("no title")? = json!(row.try_get::<_, String>(1)?);
+        *after.get_mut("content_type").context("no type")? = json!(row.try_get::<_, String>(2)?);
+        *after.get_mut("length_seconds").context("no length")? = json!(row.try_get::<_, i32>(3)?);
+        records.push((id, Some(value.to_string())));
+        ids.push(id);
+    }
+    write(brokers, &records).await?;
+    Ok(ids)
+}
+
+/// Puts contents into their topic, or takes them out of it.
+async fn write(brokers: &str, records: &[(Uuid, Option<String>)]) -> Result<()> {
+    let producer: FutureProducer = ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("partitioner", "murmur2_random")
+        .set("linger.ms", "20")
+        .create()?;
+    let mut sent = Vec::new();
+    for (id, value) in records {
+        let key = json!({ "id": id }).to_string();
+        let mut record = FutureRecord::to(TOPIC).key(&key);
+        record.payload = value.as_ref();
+        sent.push(producer.send_result(record).map_err(|(error, _)| error)?);
+    }
+    for sent in sent {
+        tokio::time::timeout(PATIENCE, sent).await??.map_err(|(error, _)| error)?;
+    }
+    Ok(())
 }
 
 /// A transaction that the database knows, by the lower half of its id: events can't come from one that never was.
@@ -33,8 +79,9 @@ pub async fn transaction(database: &Client) -> Result<u32> {
 /// Deletes them.
 ///
 /// # Errors
-/// The database refuses.
-pub async fn take_back(database: &Client, contents: &[Uuid]) -> Result<()> {
+/// The database or Kafka refuses.
+pub async fn take_back(database: &Client, brokers: &str, contents: &[Uuid]) -> Result<()> {
     database.execute("DELETE FROM content WHERE id = ANY($1)", &[&contents]).await?;
-    Ok(())
+    let nothing: Vec<_> = contents.iter().map(|id| (*id, None)).collect();
+    write(brokers, &nothing).await
 }

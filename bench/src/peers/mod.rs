@@ -78,7 +78,7 @@ pub struct Options {
 /// Something does not answer, or a run failed or left something out or doubled it.
 pub async fn measure(addresses: &Addresses, options: &Options) -> Result<()> {
     let database = addresses.database().await?;
-    let contents = contents::make(&database, options.contents).await?;
+    let contents = contents::make(&database, &addresses.kafka_brokers, options.contents).await?;
     let Options { records, partitions, .. } = *options;
     let transaction = contents::transaction(&database).await?;
     let shape = Shape { records, partitions, kind: Kind { with_schema: false, transaction, seed: 1 } };
@@ -87,7 +87,7 @@ pub async fn measure(addresses: &Addresses, options: &Options) -> Result<()> {
     say(&format!("{records} records of {bytes} bytes in {partitions} partitions"))?;
     let measured = runs(addresses, options, &filled).await;
     topic::delete(&addresses.kafka_brokers, &filled.topic).await?;
-    contents::take_back(&database, &contents).await?;
+    contents::take_back(&database, &addresses.kafka_brokers, &contents).await?;
     measured
 }
 

@@ -107,7 +107,7 @@ impl<'a> Scene<'a> {
     /// Something is not there.
     pub async fn set(common: &'a Common, addresses: &'a Addresses, window: &'static str) -> Result<Self> {
         let database = addresses.database().await?;
-        let contents = contents::make(&database, CONTENTS).await?;
+        let contents = contents::make(&database, &addresses.kafka_brokers, CONTENTS).await?;
         let transaction = contents::transaction(&database).await?;
         let name = format!("bench-{:08x}", rand::random::<u32>());
         let topic = format!("bench.{name}");
@@ -225,7 +225,7 @@ impl<'a> Scene<'a> {
         let keys: Vec<String> =
             redis::cmd("KEYS").arg(format!("{{{}}}:*", self.name)).query_async(&mut connection).await?;
         redis::cmd("UNLINK").arg(&self.name).arg(keys).query_async::<()>(&mut connection).await?;
-        contents::take_back(&self.database, &self.contents).await
+        contents::take_back(&self.database, &self.addresses.kafka_brokers, &self.contents).await
     }
 }
 

@@ -62,7 +62,7 @@ pub struct Options {
 /// Something does not answer, or a run leaves something out or doubles it.
 pub async fn measure(addresses: &Addresses, options: &Options) -> Result<()> {
     let database = addresses.database().await?;
-    let contents = contents::make(&database, options.contents).await?;
+    let contents = contents::make(&database, &addresses.kafka_brokers, options.contents).await?;
     let Options { records, partitions, with_schema, .. } = *options;
     let transaction = contents::transaction(&database).await?;
     let shape = Shape { records, partitions, kind: Kind { with_schema, transaction, seed: 1 } };
@@ -73,7 +73,7 @@ pub async fn measure(addresses: &Addresses, options: &Options) -> Result<()> {
     ))?;
     let measured = runs(addresses, options, &filled).await;
     topic::delete(&addresses.kafka_brokers, &filled.topic).await?;
-    contents::take_back(&database, &contents).await?;
+    contents::take_back(&database, &addresses.kafka_brokers, &contents).await?;
     measured
 }
 
