@@ -6,6 +6,7 @@ use super::plan::{Shape, Sink};
 use crate::harness::bench::COMPLETE;
 use crate::harness::changes::Changes;
 use crate::harness::config::{By, Window};
+use crate::harness::group::Group;
 use crate::harness::kafka::Offsets;
 use crate::harness::process::Process;
 use crate::harness::proxy::{Proxy, Speaks};
@@ -165,9 +166,9 @@ impl<'b> World<'b> {
         self.bench.kafka.committed(&self.plan.group(sink.name()), &self.plan.topic).await
     }
 
-    /// How many members the group of a lane has, and its state.
-    pub async fn members(&self, sink: Sink) -> Result<(usize, String)> {
-        self.bench.kafka.members(&self.plan.group(sink.name())).await
+    /// The group of a lane, as the broker sees it.
+    pub async fn group(&self, sink: Sink) -> Result<Group> {
+        Group::watch(&self.bench.kafka, &self.plan.group(sink.name())).await
     }
 
     /// Waits until so many records more have had their effect in one of the sinks.

@@ -98,39 +98,6 @@ impl Kafka {
         self.ask("e2e", move |consumer| ends(consumer, &topic)).await
     }
 
-    /// How many members a group has, and the state that the broker says it is in.
-    pub async fn members(&self, group: &str) -> Result<(usize, String)> {
-        let name = group.to_owned();
-        self.ask("e2e", move |consumer| {
-            let groups = consumer.fetch_group_list(Some(&name), TIMEOUT)?;
-            let found = groups.groups().iter().find(|group| group.name() == name);
-            Ok(found.map_or((0, String::new()), |group| (group.members().len(), group.state().to_owned())))
-        })
-        .await
-    }
-
-    /// Waits until a group shares its partitions out anew; the state that the broker says it is in. Looks without a pause: this
-    /// may last for some milliseconds only.
-    pub async fn rebalances(&self, group: &str, within: Duration) -> Result<String> {
-        let name = group.to_owned();
-        self.ask("e2e", move |consumer| {
-            let deadline = Instant::now() + within;
-            let mut state = String::new();
-            while Instant::now() < deadline {
-                let groups = consumer.fetch_group_list(Some(&name), TIMEOUT)?;
-                let found = groups.groups().iter().find(|group| group.name() == name);
-                state = found.map(|group| group.state().to_owned()).unwrap_or_default();
-                if state.ends_with("Rebalance") {
-                    return Ok(state);
-                }
-            }
-            anyhow::bail!(
-                "the group {name} did not share its partitions out anew within {within:?}; it is {state}"
-            )
-        })
-        .await
-    }
-
     /// What a group has committed of a topic; a partition without a commit is left out.
     pub async fn committed(&self, group: &str, topic: &str) -> Result<Offsets> {
         let topic = topic.to_owned();

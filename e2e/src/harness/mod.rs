@@ -11,6 +11,7 @@ pub mod db;
 pub mod effects;
 pub mod follow;
 pub mod forward;
+pub mod group;
 pub mod kafka;
 pub mod load;
 pub mod metrics;
