@@ -64,7 +64,8 @@ pub struct Plan {
     pub max_rate: &'static str,
     /// Where a further sink, `files`, writes to; no such sink where there is none.
     pub files: Option<PathBuf>,
-    /// Where the Connect is whose connector it watches; it watches none where there is none.
+    /// Where the Connect is whose connector it watches, as by default; it watches none where there is none, so that a task that
+    /// has failed stays so.
     pub connect_url: Option<String>,
 }
 
@@ -87,7 +88,7 @@ impl Plan {
             max_condemned: 100,
             max_rate: "none",
             files: None,
-            connect_url: None,
+            connect_url: Some(stack.get("CONNECT_URL")?.to_owned()),
         })
     }
 

@@ -28,8 +28,7 @@ pub async fn run(bench: &Bench) -> Result<Measured> {
 async fn restarted(bench: &Bench) -> Result<Measured> {
     let connect = Connect::new(&bench.stack)?;
     let receiver = bench.receiver().await?;
-    let mut plan = bench.plan(&receiver)?;
-    plan.connect_url = Some(bench.stack.get("CONNECT_URL")?.to_owned());
+    let plan = bench.plan(&receiver)?;
     let processor = bench.processor(&plan).await?;
     bench.db.run(ROW).await?;
     bench.receiver_holds(&receiver, 1).await?;
