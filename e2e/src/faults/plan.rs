@@ -5,12 +5,12 @@
 
 #[cfg(test)]
 mod tests;
+mod words;
 
 use crate::harness::proxy::Manner;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
-use std::fmt;
 use std::time::Duration;
 
 /// What a run's faults may cost together, in the seconds that [`Fault::costs`] guesses.
@@ -23,6 +23,8 @@ const AFTER: std::ops::RangeInclusive<i64> = 150..=900;
 const LASTS: std::ops::RangeInclusive<i64> = 100..=1500;
 /// Of a hundred runs so many have to do with Kafka, Connect or Postgres themselves, which take long to come back.
 const HEAVY_PERCENT: u32 = 6;
+/// The last seed whose plan says nothing of the way to Postgres. The plans up to it stay what they were.
+const WITHOUT_POSTGRES: u64 = 1000;
 /// Changes of one transaction, at most: more than one write of a sink takes.
 const MOST_ROWS: u32 = 1800;
 
@@ -184,6 +186,9 @@ pub enum Fault {
     Server(Part, How),
     /// Redis is emptied.
     Flushed,
+    /// The same, and the network between all instances and Postgres, from which the leaderboards are made anew, is not what it
+    /// was.
+    FlushedBehind(Manner),
     /// The offsets of a lane are set back by hand, with Kafka's tools.
     OffsetsReset(Sink),
 }
@@ -219,7 +224,11 @@ impl Plan {
                 first.into_next = meets;
             }
         }
-        Self { seed: Some(seed), instances, load: Shape::of(dice, heavy), steps }
+        let load = Shape::of(dice, heavy);
+        if seed > WITHOUT_POSTGRES {
+            behind_postgres(dice, &mut steps);
+        }
+        Self { seed: Some(seed), instances, load, steps }
     }
 }
 
@@ -283,6 +292,14 @@ fn fault(dice: &mut StdRng, instances: usize) -> Fault {
     }
 }
 
+/// In place of the last one.
+fn behind_postgres(dice: &mut StdRng, steps: &mut [Step]) {
+    if let [.., before, last] = steps {
+        before.into_next = false;
+        last.fault = Fault::FlushedBehind(manner(dice));
+    }
+}
+
 fn moment(dice: &mut StdRng, sink: Sink, instance: usize) -> Fault {
     match dice.random_range(0..9) {
         0 => Fault::KilledAt(Moment::BeforeWrite, sink, instance),
@@ -319,7 +336,7 @@ impl Fault {
             Self::Instance(_, How::Frozen) => 8,
             Self::KilledAt(..) | Self::Instance(_, How::Killed) => 7,
             Self::Instance(_, How::Restarted) | Self::OffsetsReset(_) => 3,
-            Self::Network(_, Manner::Frozen) => 4,
+            Self::Network(_, Manner::Frozen) | Self::FlushedBehind(_) => 4,
             Self::Network(..) => 2 + u32::from(instances > 1),
             _ => 2,
         }
@@ -334,7 +351,7 @@ impl Fault {
     fn sink(self) -> Option<Sink> {
         match self {
             Self::Network(sink, _) | Self::AnswersLost(sink, ..) | Self::RequestsLost(sink, ..) => Some(sink),
-            Self::Server(Part::Redis, _) | Self::Flushed => Some(Sink::Redis),
+            Self::Server(Part::Redis, _) | Self::Flushed | Self::FlushedBehind(_) => Some(Sink::Redis),
             Self::Server(Part::Receiver, _) => Some(Sink::Webhook),
             Self::Instance(..) | Self::KilledAt(..) | Self::OffsetsReset(_) | Self::Server(..) => None,
         }
@@ -346,50 +363,5 @@ impl Fault {
         let lasts = matches!(self, Self::Network(..) | Self::Server(Part::Redis | Part::Receiver, _));
         let other = next.sink().is_some_and(|sink| Some(sink) != self.sink());
         lasts && (other || matches!(next, Self::Instance(_, How::Killed | How::Restarted)))
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lower = |text: String| text.to_lowercase();
-        match self {
-            Self::Instance(instance, how) => write!(f, "instance {instance} {}", lower(format!("{how:?}"))),
-            Self::KilledAt(moment, sink, instance) => {
-                write!(f, "instance {instance} killed at {moment:?} of {}", sink.name())
-            }
-            Self::Network(sink, Manner::Slow(by)) => {
-                write!(f, "{} slower by {} ms", sink.name(), by.as_millis())
-            }
-            Self::Network(sink, Manner::Throttle(rate)) => {
-                write!(f, "{} throttled to {} kB/s", sink.name(), rate / 1000)
-            }
-            Self::Network(sink, manner) => write!(f, "{} {}", sink.name(), lower(format!("{manner:?}"))),
-            Self::AnswersLost(sink, instance, times) => {
-                write!(f, "{times} answers of {} lost to instance {instance}", sink.name())
-            }
-            Self::RequestsLost(sink, instance, times) => {
-                write!(f, "{times} writes of instance {instance} to {} lost", sink.name())
-            }
-            Self::Server(part, how) => write!(f, "{}", lower(format!("{part:?} {how:?}"))),
-            Self::Flushed => f.write_str("redis emptied"),
-            Self::OffsetsReset(sink) => write!(f, "offsets of {} set back by hand", sink.name()),
-        }
-    }
-}
-
-impl fmt::Display for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Shape { rate, updates, deletes, bursts, .. } = &self.load;
-        let bursts: Vec<_> = bursts.iter().map(|burst| format!("{:?} {}", burst.does, burst.rows)).collect();
-        writeln!(
-            f,
-            "{} instances; {rate} changes/s, {updates} % updates, {deletes} % deletes, transactions {bursts:?}",
-            self.instances
-        )?;
-        for Step { after, fault, lasts, into_next } in &self.steps {
-            let until = if *into_next { ", into the next" } else { "" };
-            writeln!(f, "  after {after} records: {fault}, for {lasts} changes{until}")?;
-        }
-        Ok(())
     }
 }

@@ -125,17 +125,31 @@ pub(super) async fn end(world: &mut World<'_>, part: Part, how: How) -> Result<S
     Ok(format!("{part:?} {how:?}, {waiting}"))
 }
 
-/// Empties Redis.
+/// Empties Redis, and waits until a leaderboard is there again.
 pub(super) async fn flush(world: &mut World<'_>) -> Result<String> {
-    let before: i64 = world.bench.redis.board(world.plan.key()?).await?.values().sum();
-    ensure!(before > 0, "there was nothing in Redis to lose");
+    let before = empty(world).await?;
+    made_anew(world).await?;
+    Ok(format!("{} s of the leaderboard gone", before / 1000))
+}
+
+/// Empties Redis; how many milliseconds were in the leaderboard.
+pub(super) async fn empty(world: &World<'_>) -> Result<i64> {
+    let before = wait::until("there is something in Redis to lose", COMPLETE, async || {
+        let before: i64 = world.bench.redis.board(world.plan.key()?).await?.values().sum();
+        Ok(if before > 0 { Look::Seen(before) } else { Look::NotYet("nothing".to_owned()) })
+    });
+    let before = before.await?;
     world.bench.redis.run(&["FLUSHALL"]).await?;
+    Ok(before)
+}
+
+/// Waits until a window is there.
+pub(super) async fn made_anew(world: &World<'_>) -> Result<()> {
     wait::until("a window is there again", COMPLETE, async || {
         let positions = world.positions().await?;
         Ok(seen_if(!positions.is_empty(), || "none".to_owned()))
     })
-    .await?;
-    Ok(format!("{} s of the leaderboard gone", before / 1000))
+    .await
 }
 
 /// Stops all instances, and sets the group of a lane to the first record, as Kafka's own tools do.

@@ -3,7 +3,7 @@
 use super::moments;
 use super::plan::{Fault, How, Part, Sink, Step};
 use super::servers;
-use super::world::World;
+use super::world::{Way, World};
 use crate::harness::bench::COMPLETE;
 use crate::harness::check;
 use crate::harness::kafka::Offsets;
@@ -29,7 +29,9 @@ pub enum Struck {
     /// Instances to be started again, after which a sink's receiver refuses repeats.
     Repeats { gone: Vec<usize>, sink: Sink, before: i64, why: String },
     /// The network is not what it was; what each proxy had done before.
-    Network { sink: Sink, manner: Manner, before: Vec<Counts> },
+    Network { way: Way, manner: Manner, before: Vec<Counts> },
+    /// Redis was emptied, and the network to Postgres is not what it was.
+    Emptied { manner: Manner, before: Vec<Counts> },
     /// A server is not there.
     Server { part: Part, how: How },
 }
@@ -48,7 +50,7 @@ pub async fn strike(world: &mut World<'_>, step: &Step) -> Result<Struck> {
             Ok(Struck::Gone { instance, why: "gone".to_owned() })
         }
         Fault::KilledAt(moment, sink, instance) => moments::kill_at(world, moment, sink, instance).await,
-        Fault::Network(sink, manner) => network(world, sink, manner).await,
+        Fault::Network(sink, manner) => network(world, Way::Sink(sink), manner).await,
         Fault::AnswersLost(sink, instance, times) => lose_answers(world, sink, instance, times).await,
         Fault::RequestsLost(sink, instance, times) => lose_requests(world, sink, instance, times).await,
         Fault::Server(part, how) => {
@@ -56,6 +58,7 @@ pub async fn strike(world: &mut World<'_>, step: &Step) -> Result<Struck> {
             Ok(Struck::Server { part, how })
         }
         Fault::Flushed => servers::flush(world).await.map(Struck::Over),
+        Fault::FlushedBehind(manner) => flush_behind(world, manner).await,
         Fault::OffsetsReset(sink) => servers::reset_offsets(world, sink).await,
     }
 }
@@ -82,27 +85,54 @@ pub async fn end(world: &mut World<'_>, struck: Struck) -> Result<String> {
             });
             Ok(format!("{why}; at once {} repeats", repeats.await?))
         }
-        Struck::Network { sink, manner, before } => {
-            for proxy in world.proxies(sink) {
-                proxy.set(Manner::Pass);
-            }
-            hit(world, sink, manner, &before).await
+        Struck::Network { way, manner, before } => {
+            set(world, way, Manner::Pass);
+            hit(world, way, manner, &before).await
         }
+        Struck::Emptied { manner, before } => refill(world, manner, &before).await,
         Struck::Server { part, how } => servers::end(world, part, how).await,
     }
 }
 
-async fn network(world: &mut World<'_>, sink: Sink, manner: Manner) -> Result<Struck> {
-    let before: Vec<_> = world.proxies(sink).map(Proxy::counts).collect();
-    for proxy in world.proxies(sink) {
+async fn network(world: &mut World<'_>, way: Way, manner: Manner) -> Result<Struck> {
+    let before = set(world, way, manner);
+    hit(world, way, manner, &before).await?;
+    Ok(Struck::Network { way, manner, before })
+}
+
+/// Empties Redis: what was in it is asked of Postgres, and that does not go as ever.
+async fn flush_behind(world: &mut World<'_>, manner: Manner) -> Result<Struck> {
+    let before = set(world, Way::Postgres, manner);
+    servers::empty(world).await?;
+    hit(world, Way::Postgres, manner, &before).await?;
+    Ok(Struck::Emptied { manner, before })
+}
+
+/// The network is so from now on; what its proxies had done before.
+fn set(world: &World<'_>, way: Way, manner: Manner) -> Vec<Counts> {
+    let before = world.proxies(way).map(Proxy::counts).collect();
+    for proxy in world.proxies(way) {
         proxy.set(manner);
     }
-    hit(world, sink, manner, &before).await?;
-    Ok(Struck::Network { sink, manner, before })
+    before
+}
+
+/// Lets Postgres be reached again: only then are there leaderboards where nothing of it got through.
+async fn refill(world: &World<'_>, manner: Manner, before: &[Counts]) -> Result<String> {
+    if matches!(manner, Manner::Cut | Manner::HalfClose | Manner::Frozen) {
+        check::equal(
+            "positions of a window that nobody could make",
+            world.positions().await?,
+            Vec::<i64>::new(),
+        )?;
+    }
+    set(world, Way::Postgres, Manner::Pass);
+    servers::made_anew(world).await?;
+    hit(world, Way::Postgres, manner, before).await
 }
 
 /// Waits until the network has done its worst to something; to how much.
-async fn hit(world: &World<'_>, sink: Sink, manner: Manner, before: &[Counts]) -> Result<String> {
+async fn hit(world: &World<'_>, way: Way, manner: Manner, before: &[Counts]) -> Result<String> {
     let done = |counts: Counts| match manner {
         Manner::Pass => counts.passed,
         Manner::Slow(_) | Manner::Throttle(_) => counts.slowed,
@@ -110,9 +140,9 @@ async fn hit(world: &World<'_>, sink: Sink, manner: Manner, before: &[Counts]) -
         Manner::HalfClose => counts.half_closed.min(counts.answers_lost),
         Manner::Frozen => counts.frozen,
     };
-    let what = format!("{} feels that it is {manner:?}", sink.name());
+    let what = format!("{} feels that it is {manner:?}", way.name());
     let hits = wait::until(&what, WRITE, async || {
-        let now: u64 = world.proxies(sink).map(|proxy| done(proxy.counts())).sum();
+        let now: u64 = world.proxies(way).map(|proxy| done(proxy.counts())).sum();
         let hits = now - before.iter().copied().map(done).sum::<u64>();
         Ok(if hits > 0 { Look::Seen(hits) } else { Look::NotYet("nothing was hit".to_owned()) })
     });

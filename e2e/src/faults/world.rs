@@ -40,12 +40,32 @@ pub struct World<'b> {
     transactions: Transactions,
 }
 
-/// An instance of the processor, and its ways to the sinks.
+/// An instance of the processor, and its ways to the sinks and to Postgres.
 pub struct Instance {
     /// Its process and admin port.
     pub processor: Processor,
     redis: Proxy,
     webhook: Proxy,
+    postgres: Proxy,
+}
+
+/// Where a way of an instance leads.
+#[derive(Debug, Clone, Copy)]
+pub enum Way {
+    /// To a sink.
+    Sink(Sink),
+    /// To Postgres.
+    Postgres,
+}
+
+impl Way {
+    /// Where it leads, in a word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sink(sink) => sink.name(),
+            Self::Postgres => "postgres",
+        }
+    }
 }
 
 impl Instance {
@@ -119,9 +139,12 @@ impl<'b> World<'b> {
         self.instances.get_mut(number).with_context(|| format!("there is no instance {number}"))
     }
 
-    /// The ways of all instances to a sink.
-    pub fn proxies(&self, sink: Sink) -> impl Iterator<Item = &Proxy> {
-        self.instances.iter().map(move |instance| instance.proxy(sink))
+    /// The ways of all instances to a server.
+    pub fn proxies(&self, way: Way) -> impl Iterator<Item = &Proxy> {
+        self.instances.iter().map(move |instance| match way {
+            Way::Sink(sink) => instance.proxy(sink),
+            Way::Postgres => &instance.postgres,
+        })
     }
 
     /// How far each sink is. What can't be asked is left out.
@@ -244,8 +267,12 @@ pub async fn instance(bench: &Bench, plan: &Plan, number: usize) -> Result<Insta
     let webhook = Proxy::start(&bench.stack.free_address()?, &to_webhook, Speaks::Http).await?;
     own.redis_url = plan.redis_url.replace(&to_redis, &redis.address);
     own.webhook_url = plan.webhook_url.replace(&to_webhook, &webhook.address);
+    let database = bench.stack.get("PROCESSOR_DATABASE_URL")?;
+    let to_postgres = host_of(database)?;
+    let postgres = Proxy::start(&bench.stack.free_address()?, &to_postgres, Speaks::Bytes).await?;
+    own.postgres_url = database.replace(&to_postgres, &postgres.address);
     let processor = bench.start(&own, &format!("instance-{number}"))?;
-    Ok(Instance { processor, redis, webhook })
+    Ok(Instance { processor, redis, webhook, postgres })
 }
 
 fn generate(load: &Shape) -> Vec<String> {

@@ -50,6 +50,8 @@ pub struct Plan {
     pub workers: usize,
     /// Where Redis is.
     pub redis_url: String,
+    /// Where Postgres is, as in the file: may be a variable of the environment.
+    pub postgres_url: String,
     /// Where batches are posted to.
     pub webhook_url: String,
     /// The signing secret.
@@ -81,6 +83,7 @@ impl Plan {
             windows: vec![Window { key: format!("{pipeline}:1h"), length: "1h", by: By::Content }],
             workers: 2,
             redis_url: stack.get("REDIS_URL")?.to_owned(),
+            postgres_url: "${PROCESSOR_DATABASE_URL}".to_owned(),
             webhook_url: format!("http://{receiver}/webhook"),
             secret: stack.get("WEBHOOK_SECRET")?.to_owned(),
             fence_timeout: "20ms",
@@ -120,7 +123,7 @@ impl Plan {
             "{connect}kafka:
   brokers: {brokers}
 postgres:
-  url: ${{PROCESSOR_DATABASE_URL}}
+  url: {postgres_url}
 admin:
   listen: {admin}
 log:
@@ -156,6 +159,7 @@ pipelines:
             topic = self.topic,
             workers = self.workers,
             redis_url = self.redis_url,
+            postgres_url = self.postgres_url,
             windows = windows.join("\n"),
             webhook_url = self.webhook_url,
             webhook_timeout = self.webhook_timeout,

@@ -30,6 +30,23 @@ fn every_plan_can_be_carried_out() {
 }
 
 #[test]
+fn plans_beyond_the_former_ones_have_postgres_behind_every_manner() {
+    let manner = |seed| {
+        let plan = Plan::of(seed);
+        let fault =
+            plan.steps.iter().map(|step| step.fault).find(|fault| matches!(fault, Fault::FlushedBehind(_)));
+        fault.map(|fault| fault.to_string().split_whitespace().nth(3).unwrap().to_owned())
+    };
+    assert!((0..=WITHOUT_POSTGRES).all(|seed| manner(seed).is_none()));
+    let manners: std::collections::BTreeSet<_> =
+        (WITHOUT_POSTGRES + 1..WITHOUT_POSTGRES + 100).map(|seed| manner(seed).unwrap()).collect();
+    assert_eq!(
+        manners.into_iter().collect::<Vec<_>>(),
+        ["cut", "frozen", "halfclose", "slower", "throttled"]
+    );
+}
+
+#[test]
 fn two_hundred_plans_have_every_fault_with_one_and_with_three_instances() {
     let name = |step: &Step| match step.fault {
         Fault::Network(sink, manner) => format!("{sink:?} {manner:?}").split('(').next().unwrap().to_owned(),

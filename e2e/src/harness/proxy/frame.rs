@@ -1,7 +1,7 @@
 //! Where a message ends in a stream of bytes, and whether it is one that a scenario waits for. Pure.
 //!
 //! Only as much of each protocol as our own clients and servers speak: a Redis client sends arrays of bulk strings, and a
-//! webhook's request and its answer say how long they are.
+//! webhook's request and its answer say how long they are. Of Postgres nothing is known: nothing of it is waited for.
 
 /// What goes over the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,6 +10,8 @@ pub enum Speaks {
     Redis,
     /// HTTP/1.1 with the length in the head.
     Http,
+    /// Bytes of whatever kind: what has come together is a message.
+    Bytes,
 }
 
 /// A request, as a scenario tells one from another.
@@ -32,6 +34,7 @@ impl Speaks {
         match self {
             Self::Redis => value(bytes, DEEPEST),
             Self::Http => http(bytes),
+            Self::Bytes => (!bytes.is_empty()).then_some(bytes.len()),
         }
     }
 
@@ -40,7 +43,7 @@ impl Speaks {
         match self {
             Self::Redis => of_command(&words(request)),
             Self::Http if request.starts_with(b"POST ") => Kind::Write,
-            Self::Http => Kind::Other,
+            Self::Http | Self::Bytes => Kind::Other,
         }
     }
 }
@@ -159,6 +162,12 @@ mod tests {
     fn a_message_of_http_ends_where_its_length_says() {
         ends_where_it_ends(Speaks::Http, b"POST /webhook HTTP/1.1\r\nContent-Length: 4\r\n\r\n\r\nab");
         ends_where_it_ends(Speaks::Http, b"HTTP/1.1 200 OK\r\n\r\n");
+    }
+
+    #[test]
+    fn bytes_are_a_message_as_they_come() {
+        assert_eq!((Speaks::Bytes.message(b""), Speaks::Bytes.message(b"ab")), (None, Some(2)));
+        assert_eq!(Speaks::Bytes.kind(b"POST "), Kind::Other);
     }
 
     #[test]
