@@ -49,6 +49,8 @@ pub struct Lanes<'a> {
     pub workers: u32,
     /// How far back the leaderboard reaches.
     pub window: &'a str,
+    /// How many further lanes decode everything and keep nothing.
+    pub discards: u32,
 }
 
 impl Lanes<'_> {
@@ -76,7 +78,7 @@ impl Lanes<'_> {
     }
 
     fn config(&self) -> String {
-        let Self { name, topic, brokers, redis_url, receiver, workers, window } = self;
+        let Self { name, topic, brokers, redis_url, receiver, workers, window, discards } = self;
         let mut config = format!(
             "kafka: {{brokers: \"{brokers}\"}}\n\
              postgres: {{url: \"${{PROCESSOR_DATABASE_URL}}\"}}\n\
@@ -96,6 +98,9 @@ impl Lanes<'_> {
                 "      webhook: {{type: webhook, workers: {workers}, url: \"http://{receiver}/webhook\", \
                  secrets: [\"${{WEBHOOK_SECRET}}\"], allow_private_targets: true}}\n"
             );
+        }
+        for number in 1..=*discards {
+            config += &format!("      discard{number}: {{type: discard, workers: {workers}}}\n");
         }
         config
     }

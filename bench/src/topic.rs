@@ -2,11 +2,13 @@
 
 use crate::messages::{Kind, Messages};
 use anyhow::{Result, ensure};
-use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::MetadataTopic;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+use rdkafka::{ClientConfig, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -53,6 +55,27 @@ pub async fn fill(brokers: &str, shape: Shape, contents: &[Uuid]) -> Result<Fill
     let (totals, bytes) =
         tokio::task::spawn_blocking(move || write(&brokers, &name, shape, &contents)).await??;
     Ok(Filled { topic, totals, bytes })
+}
+
+/// How many records of a topic a group has behind it.
+///
+/// # Errors
+/// Kafka does not answer.
+pub async fn committed(brokers: &str, group: &str, topic: &str) -> Result<usize> {
+    let consumer: BaseConsumer =
+        ClientConfig::new().set("bootstrap.servers", brokers).set("group.id", group).create()?;
+    let topic = topic.to_owned();
+    let offsets = tokio::task::spawn_blocking(move || {
+        let metadata = consumer.fetch_metadata(Some(&topic), PATIENCE)?;
+        let mut wanted = TopicPartitionList::new();
+        for partition in metadata.topics().iter().flat_map(MetadataTopic::partitions) {
+            wanted.add_partition(&topic, partition.id());
+        }
+        consumer.committed_offsets(wanted, PATIENCE)
+    });
+    let offsets = offsets.await??;
+    let behind = offsets.elements().into_iter().filter_map(|element| element.offset().to_raw());
+    Ok(behind.filter_map(|offset| usize::try_from(offset).ok()).sum())
 }
 
 fn admin(brokers: &str) -> Result<AdminClient<DefaultClientContext>> {

@@ -57,6 +57,7 @@ fn content() -> Content {
         title: Some("How bread is made".into()),
         length_seconds: Some(600),
         version: Some(268_548_976),
+        ..Content::default()
     }
 }
 

@@ -20,6 +20,7 @@ use crate::lane::{self, Plan, Worker};
 use crate::metrics::{self, LaneMetrics};
 use crate::past::TopicAndTable;
 use crate::position::FirstStart;
+use crate::sink::discard::Discard;
 use crate::sink::file::Files;
 use crate::sink::redis_window::{self, RedisWindow, Ticker};
 use crate::sink::webhook::Webhook;
@@ -290,6 +291,10 @@ impl Process {
                 let sink = |reads| move || Ok(Files::new(files_settings(files, reads)));
                 workers.extend(lane::start(&plan, health, sink(Reads::Source), &self.failed)?);
                 workers.extend(lane::start(&again, replays, sink(Reads::Replays), &self.failed)?);
+            }
+            Target::Discard => {
+                workers.extend(lane::start(&plan, health, || Ok(Discard), &self.failed)?);
+                workers.extend(lane::start(&again, replays, || Ok(Discard), &self.failed)?);
             }
         }
         self.workers.lock().unwrap_or_else(PoisonError::into_inner).extend(workers);

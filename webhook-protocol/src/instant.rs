@@ -11,30 +11,38 @@ const REPRESENTABLE_US: RangeInclusive<i64> = -62_167_219_200_000_000..=253_402_
 /// Writes an instant. One outside the years 0000 to 9999 becomes the nearest inside.
 #[must_use]
 pub fn format_instant(unix_us: i64) -> String {
+    String::from_utf8_lossy(&instant_text(unix_us)).into_owned()
+}
+
+/// The text of [`format_instant`], ASCII, without an allocation: it is written with every event.
+#[must_use]
+pub fn instant_text(unix_us: i64) -> [u8; 27] {
     let unix_us = unix_us.clamp(*REPRESENTABLE_US.start(), *REPRESENTABLE_US.end());
     let unix_s = unix_us.div_euclid(US_PER_S);
     let (year, month, day) = date_of(unix_s.div_euclid(S_PER_DAY));
-    let second_of_day = unix_s.rem_euclid(S_PER_DAY);
-    let (hour, minute, second) = (second_of_day / 3600, second_of_day / 60 % 60, second_of_day % 60);
-    let us = unix_us.rem_euclid(US_PER_S);
+    let small = |number: i64| u32::try_from(number).unwrap_or_default();
+    let (year, us) = (small(year), small(unix_us.rem_euclid(US_PER_S)));
+    let second_of_day = small(unix_s.rem_euclid(S_PER_DAY));
     let mut text = *b"0000-00-00T00:00:00.000000Z";
-    let parts = [
-        (year, 0..4),
-        (month, 5..7),
-        (day, 8..10),
-        (hour, 11..13),
-        (minute, 14..16),
-        (second, 17..19),
-        (us, 20..26),
+    let pairs = [
+        (0, year / 100),
+        (2, year % 100),
+        (5, small(month)),
+        (8, small(day)),
+        (11, second_of_day / 3600),
+        (14, second_of_day / 60 % 60),
+        (17, second_of_day % 60),
+        (20, us / 10_000),
+        (22, us / 100 % 100),
+        (24, us % 100),
     ];
-    for (mut left, place) in parts {
-        // By hand: it is written with every event.
-        for digit in text.get_mut(place).into_iter().flatten().rev() {
-            *digit += u8::try_from(left % 10).unwrap_or_default();
-            left /= 10;
+    for (at, number) in pairs {
+        if let Some([tens, ones]) = text.get_mut(at..at + 2) {
+            *tens += u8::try_from(number / 10).unwrap_or_default();
+            *ones += u8::try_from(number % 10).unwrap_or_default();
         }
     }
-    String::from_utf8_lossy(&text).into_owned()
+    text
 }
 
 /// Reads an instant with any offset and up to nine decimals (beyond microseconds they are cut off); `None` where the

@@ -16,7 +16,7 @@ pub use batch::{
     Answer, BODY_PREFIX, BODY_SUFFIX, Batch, MAX_BODY_BYTES, MAX_EVENTS, MAX_TITLE_CHARS, OPS, Rejected,
     fields, webhook_id,
 };
-pub use instant::{format_instant, parse_instant};
+pub use instant::{format_instant, instant_text, parse_instant};
 pub use secret::{Secret, SecretError};
 pub use signature::{
     DEFAULT_TOLERANCE_S, HEADER_ID, HEADER_SIGNATURE, HEADER_TIMESTAMP, SignatureError, SignedHeaders,

@@ -119,6 +119,7 @@ impl Task<'_> {
             receiver: Some(&self.options.receiver),
             workers: WORKERS,
             window: WINDOW,
+            discards: 0,
         };
         let (running, watched) = lanes.run(&self.options.deltafan)?;
         Ok(Program { watched, commands: None, running })

@@ -13,6 +13,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const QUEUE_FULL: Duration = Duration::from_millis(1);
+/// From so many records a second on, Kafka would be busy with requests if each had its own ...
+pub const TOGETHER_FROM: u32 = 5000;
+/// ... so those of such a moment go together.
+const MOMENT: Duration = Duration::from_millis(1);
 
 /// A thread that writes.
 pub struct Load {
@@ -48,7 +52,8 @@ impl Load {
                 while let Some(early) =
                     due.checked_duration_since(Instant::now()).filter(|early| !early.is_zero())
                 {
-                    thread::park_timeout(early);
+                    // At thousands a second those of a moment go together, as a connector sends them.
+                    thread::park_timeout(early.max(if rate >= TOGETHER_FROM { MOMENT } else { early }));
                 }
                 writer.write(first + index)?;
                 theirs.written.store(index + 1, Ordering::Release);

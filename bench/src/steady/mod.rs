@@ -150,6 +150,7 @@ impl<'a> Scene<'a> {
             receiver: sinks.contains(&Sink::Webhook).then_some(&receiver),
             workers: self.common.workers,
             window: self.window,
+            discards: 0,
         };
         lanes.run(&self.common.deltafan)
     }
@@ -198,7 +199,8 @@ impl<'a> Scene<'a> {
     /// # Errors
     /// Kafka's client can't be made.
     pub fn load(&self, written: usize, rate: u32) -> Result<Load> {
-        Load::start(self.writer(0)?, written, rate)
+        let linger_ms = u32::from(rate >= load::TOGETHER_FROM);
+        Load::start(self.writer(linger_ms)?, written, rate)
     }
 
     fn writer(&self, linger_ms: u32) -> Result<Writer> {

@@ -6,7 +6,7 @@ use crate::neutral::Neutral;
 use crate::pipeline::Addresses;
 use crate::processor::{Lanes, Running};
 use crate::receiver::EVENT_ID;
-use crate::topic::Filled;
+use crate::topic::{self, Filled};
 use anyhow::{Context, Result, bail, ensure};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncCommands, AsyncConnectionConfig};
@@ -60,6 +60,7 @@ impl Drain<'_> {
         let began = Instant::now();
         let (running, processor) = self.processor(&name)?;
         let (first, redis, posted) = self.until_drained(&name, &receiver, began).await?;
+        self.until_discarded(&name).await?;
         let after = cpu(&watched)?;
         let own = processor.cpu_seconds()?;
         let peak_mib = processor.peak_mib()?;
@@ -93,7 +94,7 @@ impl Drain<'_> {
     }
 
     fn processor(&self, name: &str) -> Result<(Running, Watched)> {
-        let Options { workers, window, receiver, .. } = self.options;
+        let Options { workers, window, receiver, discards, .. } = self.options;
         let lanes = Lanes {
             name,
             topic: &self.filled.topic,
@@ -102,6 +103,7 @@ impl Drain<'_> {
             receiver: self.wants("webhook").then_some(receiver),
             workers: *workers,
             window,
+            discards: *discards,
         };
         lanes.run(&self.options.deltafan)
     }
@@ -152,6 +154,19 @@ impl Drain<'_> {
         }
     }
 
+    /// Waits until the lanes that keep nothing have committed all.
+    async fn until_discarded(&self, name: &str) -> Result<()> {
+        for number in 1..=self.options.discards {
+            let group = format!("deltafan.{name}.discard{number}");
+            let (all, began) = (self.records()?, Instant::now());
+            while topic::committed(&self.addresses.kafka_brokers, &group, &self.filled.topic).await? < all {
+                ensure!(began.elapsed() < PATIENCE, "lane discard{number} has not come to the end");
+                sleep(ASK).await;
+            }
+        }
+        Ok(())
+    }
+
     /// Nothing missing, nothing counted twice; how many events were sent again, as the wire is at least once (when the group
     /// shares its partitions out, for instance), which a receiver tells by their ids.
     async fn check(&self, name: &str, receiver: &Neutral) -> Result<usize> {
@@ -171,9 +186,9 @@ impl Drain<'_> {
             ensure!(ids == self.records()?, "{ids} distinct ids at the receiver");
             repeats = events.saturating_sub(ids);
         }
-        let keys: Vec<String> = connection.keys(format!("{{{name}}}:*")).await?;
+        let mut keys: Vec<String> = connection.keys(format!("{{{name}}}:*")).await?;
+        keys.push(name.to_owned());
         connection.unlink::<_, ()>(keys).await?;
-        connection.unlink::<_, ()>(name).await?;
         Ok(repeats)
     }
 }
@@ -199,7 +214,7 @@ impl Drained {
         let line = json!({
             "run": run, "records": options.records, "partitions": options.partitions, "contents": options.contents,
             "with_schema": options.with_schema, "window": options.window, "workers": options.workers,
-            "only": options.only, "events_per_second": self.rate(), "seconds": self.seconds,
+            "only": options.only, "discards": options.discards, "events_per_second": self.rate(), "seconds": self.seconds,
             "redis_seconds": self.redis_seconds, "receiver_seconds": self.receiver_seconds,
             "start_seconds": self.start_seconds, "cpu_seconds_per_million": costs, "peak_mib": self.peak_mib, "repeats": self.repeats,
         });

@@ -42,6 +42,9 @@ pub struct Options {
     /// Only this sink: redis or webhook.
     #[arg(long)]
     only: Option<String>,
+    /// So many lanes more, each of which decodes everything and keeps nothing.
+    #[arg(long, default_value_t = 0)]
+    discards: u32,
     /// The folder of the stack's state.
     #[arg(long, env = "BENCH_STATE")]
     state: PathBuf,

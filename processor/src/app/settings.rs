@@ -3,6 +3,7 @@
 use crate::config::{self, Target};
 use crate::deliver::Reads;
 use crate::sink::Sink;
+use crate::sink::discard::Discard;
 use crate::sink::file::{self, Files};
 use crate::sink::redis_window::{self, By, RedisWindow};
 use crate::sink::webhook::{self, Webhook};
@@ -11,7 +12,7 @@ use crate::sink::webhook::{self, Webhook};
 pub(super) fn uses_content(target: &Target) -> bool {
     let by_type = |target: &Target| match target {
         Target::RedisWindow(redis) => redis.windows.iter().any(|window| window.by == config::By::ContentType),
-        Target::Webhook(_) | Target::Files(_) => false,
+        Target::Webhook(_) | Target::Files(_) | Target::Discard => false,
     };
     wants_content(target) || by_type(target)
 }
@@ -22,6 +23,7 @@ pub(super) fn wants_content(target: &Target) -> bool {
         Target::RedisWindow(_) => RedisWindow::WANTS_CONTENT,
         Target::Webhook(_) => Webhook::WANTS_CONTENT,
         Target::Files(_) => Files::WANTS_CONTENT,
+        Target::Discard => Discard::WANTS_CONTENT,
     }
 }
 

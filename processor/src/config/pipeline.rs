@@ -148,6 +148,7 @@ fn demand_content(section: &Section<'_>) {
             SinkType::Webhook | SinkType::File => {
                 Some(format!("the {kind} sink `{}` sends events enriched with it", sink.key))
             }
+            SinkType::Discard => None,
             SinkType::RedisWindow => {
                 let windows = sink.node.child("windows").map(Node::items).unwrap_or_default();
                 windows

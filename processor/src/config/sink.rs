@@ -75,6 +75,8 @@ pub enum Target {
     Webhook(Webhook),
     /// Lines of JSON in files.
     Files(Files),
+    /// Nowhere.
+    Discard,
 }
 
 words! {
@@ -86,6 +88,8 @@ words! {
         Webhook = "webhook",
         /// Lines of JSON in files.
         File = "file",
+        /// Nowhere: events are decoded and let go, to see what a lane costs or whether a topic can be read.
+        Discard = "discard",
     }
 }
 
@@ -122,6 +126,7 @@ impl Sink {
             SinkType::RedisWindow => RedisWindow::read(section).map(Target::RedisWindow),
             SinkType::Webhook => Webhook::read(section).map(Target::Webhook),
             SinkType::File => Files::read(section).map(Target::Files),
+            SinkType::Discard => Some(Target::Discard),
         };
         Some(Self {
             enabled: enabled?,
@@ -139,6 +144,7 @@ impl Sink {
             Target::RedisWindow(_) => SinkType::RedisWindow,
             Target::Webhook(_) => SinkType::Webhook,
             Target::Files(_) => SinkType::File,
+            Target::Discard => SinkType::Discard,
         }
     }
 }
@@ -156,6 +162,7 @@ impl Describe for Sink {
             Target::RedisWindow(redis) => redis.describe(out),
             Target::Webhook(webhook) => webhook.describe(out),
             Target::Files(files) => files.describe(out),
+            Target::Discard => {}
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Debezium's JSON envelope, with or without the converter's `schema`.
 
+use super::row::Columns;
 use super::scan::{Scan, set};
-use super::{Change, Decoded, Op, Place, Source, WithoutEffect};
+use super::{Change, Decoded, Image, Op, Place, Source, WithoutEffect};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -72,10 +73,10 @@ struct Envelope<'a> {
     payload: Option<&'a str>,
     #[serde(borrow, default)]
     op: Option<Text<'a>>,
-    #[serde(borrow, default, deserialize_with = "raw_or_null")]
-    before: Option<&'a str>,
-    #[serde(borrow, default, deserialize_with = "raw_or_null")]
-    after: Option<&'a str>,
+    #[serde(borrow, default, deserialize_with = "image_or_null")]
+    before: Option<Image<'a>>,
+    #[serde(borrow, default, deserialize_with = "image_or_null")]
+    after: Option<Image<'a>>,
     #[serde(borrow, default)]
     source: Option<SourceBlock<'a>>,
     #[serde(borrow, default)]
@@ -117,6 +118,10 @@ fn raw_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de
     Ok(raw(deserializer)?.filter(|text| *text != "null"))
 }
 
+fn image_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Image<'de>>, D::Error> {
+    Ok(raw_or_null(deserializer)?.map(Image::from))
+}
+
 /// Decodes the value of a record. `None` is a tombstone.
 ///
 /// # Errors
@@ -151,8 +156,8 @@ fn scanned(bytes: &[u8]) -> Option<Envelope<'_>> {
     Scan::whole_object(std::str::from_utf8(bytes).ok()?, |scan, name| match name {
         "payload" => set(&mut payload, scan.raw()?),
         "op" => set(&mut op, scan.string()?),
-        "before" => set(&mut before, scan.raw_or_null()?),
-        "after" => set(&mut after, scan.raw_or_null()?),
+        "before" => set(&mut before, scanned_image(scan)?),
+        "after" => set(&mut after, scanned_image(scan)?),
         "source" => set(&mut source, scanned_source(scan)?),
         "status" => set(&mut status, scan.string()?),
         "ts_ms" => set(&mut ts_ms, scan.integer_or_null()?),
@@ -167,6 +172,11 @@ fn scanned(bytes: &[u8]) -> Option<Envelope<'_>> {
         status: status.map(|text| Text(text.into())),
         ts_ms: ts_ms.flatten(),
     })
+}
+
+fn scanned_image<'a>(scan: &mut Scan<'a>) -> Option<Option<Image<'a>>> {
+    let image = scan.read_or_null(Columns::scanned)?;
+    Some(image.map(|(json, columns)| Image { json, columns }))
 }
 
 fn scanned_source<'a>(scan: &mut Scan<'a>) -> Option<SourceBlock<'a>> {

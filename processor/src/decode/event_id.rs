@@ -10,8 +10,6 @@ use super::row::EngagementRow;
 use super::timestamp::Timestamp;
 use super::{Op, Source};
 use sha2::{Digest, Sha256};
-use std::fmt;
-use std::io::Write;
 use uuid::Uuid;
 
 /// Computes the id of what happened to `row`.
@@ -25,12 +23,12 @@ pub fn event_id(op: Op, source: &Source<'_>, row: &EngagementRow<'_>) -> Uuid {
     hash.add(source.db.as_bytes());
     hash.add(source.schema.as_bytes());
     hash.add(source.table.as_bytes());
-    hash.add_written(format_args!("{}", row.id));
+    hash.add_number(row.id);
     hash.add_time(row.event_ts);
     if matches!(op, Op::Update | Op::Delete) {
         hash.add(op.letter().as_bytes());
-        hash.add_written(format_args!("{}", source.lsn));
-        hash.add_written(format_args!("{}", source.committed_us));
+        hash.add_number(source.lsn);
+        hash.add_number(source.committed_us);
         return hash.finish(milliseconds(source.committed_us.div_euclid(1000)));
     }
     hash.finish(match row.event_ts {
@@ -48,26 +46,24 @@ fn milliseconds(ms: i64) -> u64 {
     u64::try_from(ms).unwrap_or(0).min(MOST)
 }
 
-/// The longest number there is, twice, with a point between.
-const LONGEST: usize = 41;
-
 struct Parts(Sha256);
 
 impl Parts {
     fn add(&mut self, part: &[u8]) {
-        let length = u32::try_from(part.len()).unwrap_or(u32::MAX);
-        self.0.update(length.to_be_bytes());
-        self.0.update(part);
+        self.add_joined([part]);
     }
 
-    /// A part of at most [`LONGEST`] bytes.
-    fn add_written(&mut self, part: fmt::Arguments<'_>) {
-        let mut text = [0; LONGEST];
-        let mut rest = text.as_mut_slice();
-        // There is room for it.
-        let _ = rest.write_fmt(part);
-        let unused = rest.len();
-        self.add(text.get(..LONGEST - unused).unwrap_or_default());
+    /// One part, of several pieces.
+    fn add_joined<const N: usize>(&mut self, pieces: [&[u8]; N]) {
+        let length = u32::try_from(pieces.iter().map(|piece| piece.len()).sum::<usize>()).unwrap_or(u32::MAX);
+        self.0.update(length.to_be_bytes());
+        for piece in pieces {
+            self.0.update(piece);
+        }
+    }
+
+    fn add_number(&mut self, number: impl itoa::Integer) {
+        self.add(itoa::Buffer::new().format(number).as_bytes());
     }
 
     /// A time in one way only: seconds since 1970 and six digits of a fraction, `infinity`, `-infinity`, or nothing for NULL.
@@ -76,7 +72,12 @@ impl Parts {
             None => self.add(b""),
             Some(Timestamp::Infinity) => self.add(b"infinity"),
             Some(Timestamp::NegativeInfinity) => self.add(b"-infinity"),
-            Some(Timestamp::At { secs, micros }) => self.add_written(format_args!("{secs}.{micros:06}")),
+            Some(Timestamp::At { secs, micros }) => {
+                // Below a million, so with the million in front there are seven digits.
+                let mut fraction = itoa::Buffer::new();
+                let fraction = fraction.format(1_000_000 + micros).strip_prefix('1').unwrap_or_default();
+                self.add_joined([itoa::Buffer::new().format(secs).as_bytes(), b".", fraction.as_bytes()]);
+            }
         }
     }
 

@@ -60,21 +60,43 @@ pub struct Source<'a> {
     pub committed_us: i64,
 }
 
-/// A change of one row, still as JSON text.
+/// A row as it was or is: its JSON text, and the columns of an engagement event, where they could be read on the way.
+#[derive(Debug, Clone)]
+pub struct Image<'a> {
+    /// The text.
+    pub json: &'a str,
+    columns: Option<row::Columns<'a>>,
+}
+
+impl<'a> From<&'a str> for Image<'a> {
+    fn from(json: &'a str) -> Self {
+        Self { json, columns: None }
+    }
+}
+
+/// Columns follow from the text.
+impl PartialEq for Image<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.json == other.json
+    }
+}
+
+/// A change of one row.
 #[derive(Debug, Clone)]
 pub struct Change<'a> {
     /// What happened.
     pub op: Op,
     /// The row before: there for updates and deletes (REPLICA IDENTITY FULL).
-    pub before: Option<&'a str>,
+    pub before: Option<Image<'a>>,
     /// The row after: there for all but deletes.
-    pub after: Option<&'a str>,
+    pub after: Option<Image<'a>>,
     /// Where it comes from.
     pub source: Source<'a>,
 }
 
 /// What a record turned out to be.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "nearly all are changes, and each is taken apart at once")]
 pub enum Decoded<'a> {
     /// A change of a row.
     Change(Change<'a>),

@@ -1,8 +1,8 @@
 //! The columns of an engagement event that the journey needs; all others travel as they are.
 
-use super::DecodeError;
 use super::scan::{Scan, set};
 use super::timestamp::Timestamp;
+use super::{DecodeError, Image};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -55,8 +55,8 @@ pub const COMPUTED_FIELDS: [&str; 9] = [
 ];
 
 /// What serde reads; the names in the second half are there to notice a clash.
-#[derive(Debug, Default, PartialEq, Deserialize)]
-struct Columns<'a> {
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+pub(super) struct Columns<'a> {
     id: i64,
     #[serde(borrow, default)]
     content_id: Option<Text<'a>>,
@@ -88,7 +88,7 @@ struct Columns<'a> {
     committed_at: There,
 }
 
-#[derive(Debug, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// A column that is there and null is told from one that is not there.
@@ -102,7 +102,7 @@ fn raw_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de
 }
 
 /// Whether a column is there, whatever its value: a null, which an `Option` takes for absence, counts as well.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 struct There(bool);
 
 impl<'de> Deserialize<'de> for There {
@@ -111,7 +111,32 @@ impl<'de> Deserialize<'de> for There {
     }
 }
 
-impl Columns<'_> {
+impl<'a> Columns<'a> {
+    /// Those of the row that stands here, as Debezium writes it; serde knows all others, and those with a column that clashes.
+    pub(super) fn scanned(scan: &mut Scan<'a>) -> Option<Self> {
+        let (mut id, mut content_id, mut event_ts) = (None, None, None);
+        let (mut duration_ms, mut device, mut user_id) = (None, None, None);
+        scan.object(|scan, name| match name {
+            "id" => set(&mut id, scan.integer()?),
+            "content_id" => set(&mut content_id, scan.string_or_null()?),
+            "event_ts" => set(&mut event_ts, scan.string_or_null()?),
+            "duration_ms" => set(&mut duration_ms, scan.integer_or_null()?),
+            "device" => set(&mut device, scan.raw_or_null()?),
+            "user_id" => set(&mut user_id, scan.raw_or_null()?),
+            _ if COMPUTED_FIELDS.contains(&name) => None,
+            _ => scan.raw().map(|_| ()),
+        })?;
+        Some(Self {
+            id: id?,
+            content_id: content_id.flatten().map(|text| Text(text.into())),
+            event_ts: event_ts.map(|time| time.map(|text| Text(text.into()))),
+            duration_ms: duration_ms.flatten(),
+            device: device.flatten(),
+            user_id: user_id.flatten(),
+            ..Self::default()
+        })
+    }
+
     fn clashes(&self) -> bool {
         self.event_id.0
             || self.op.0
@@ -125,44 +150,20 @@ impl Columns<'_> {
     }
 }
 
-/// A row as Debezium writes it; serde knows all others, and those with a column that clashes.
-fn scanned(image: &str) -> Option<Columns<'_>> {
-    let (mut id, mut content_id, mut event_ts) = (None, None, None);
-    let (mut duration_ms, mut device, mut user_id) = (None, None, None);
-    Scan::whole_object(image, |scan, name| match name {
-        "id" => set(&mut id, scan.integer()?),
-        "content_id" => set(&mut content_id, scan.string_or_null()?),
-        "event_ts" => set(&mut event_ts, scan.string_or_null()?),
-        "duration_ms" => set(&mut duration_ms, scan.integer_or_null()?),
-        "device" => set(&mut device, scan.raw_or_null()?),
-        "user_id" => set(&mut user_id, scan.raw_or_null()?),
-        _ if COMPUTED_FIELDS.contains(&name) => None,
-        _ => scan.raw().map(|_| ()),
-    })?;
-    Some(Columns {
-        id: id?,
-        content_id: content_id.flatten().map(|text| Text(text.into())),
-        event_ts: event_ts.map(|time| time.map(|text| Text(text.into()))),
-        duration_ms: duration_ms.flatten(),
-        device: device.flatten(),
-        user_id: user_id.flatten(),
-        ..Columns::default()
-    })
-}
-
 /// Reads the row image of an engagement event.
 ///
 /// # Errors
 /// A missing key, a column of another type, a content id that is no UUID, a time that is none; an image that holds nothing
 /// but the key.
-pub fn engagement_row(image: &str) -> Result<EngagementRow<'_>, DecodeError> {
+pub fn engagement_row(image: Image<'_>) -> Result<EngagementRow<'_>, DecodeError> {
+    let Image { json, columns } = image;
     // An array would be taken column by column: only an object names what it holds.
-    if !image.trim_ascii_start().starts_with('{') {
+    if !json.trim_ascii_start().starts_with('{') {
         return Err(DecodeError::NotDebezium("its row image is no object"));
     }
-    let columns = match scanned(image) {
+    let columns = match columns {
         Some(columns) => columns,
-        None => serde_json::from_str(image)?,
+        None => serde_json::from_str(json)?,
     };
     // Where only the key was logged, Debezium makes the other columns null, or empty where they may not be: no UUID is.
     if columns.user_id.is_some_and(|user_id| user_id == r#""""#) {
@@ -184,7 +185,7 @@ pub fn engagement_row(image: &str) -> Result<EngagementRow<'_>, DecodeError> {
         .map(|Text(text)| Timestamp::parse(text).ok_or_else(|| wrong("event_ts", text, "timestamp")))
         .transpose()?;
     Ok(EngagementRow {
-        json: image,
+        json,
         id: columns.id,
         content_id,
         event_ts,
@@ -200,6 +201,12 @@ mod tests {
     use super::*;
     use crate::decode::tests::{damaged, rows};
     use proptest::prelude::*;
+
+    fn scanned(row: &str) -> Option<Columns<'_>> {
+        let mut scan = Scan::new(row);
+        let columns = Columns::scanned(&mut scan)?;
+        scan.is_at_end().then_some(columns)
+    }
 
     #[test]
     fn every_real_row_is_scanned() {

@@ -17,10 +17,20 @@ impl<'a> Scan<'a> {
         text: &'a str,
         member: impl FnMut(&mut Self, &'a str) -> Option<()>,
     ) -> Option<()> {
-        let mut scan = Self { text, at: 0 };
+        let mut scan = Self::new(text);
         scan.object(member)?;
-        scan.space();
-        (scan.at == text.len()).then_some(())
+        scan.is_at_end().then_some(())
+    }
+
+    /// At the beginning of `text`.
+    pub(super) fn new(text: &'a str) -> Self {
+        Self { text, at: 0 }
+    }
+
+    /// Whether only white space follows.
+    pub(super) fn is_at_end(&mut self) -> bool {
+        self.space();
+        self.at == self.text.len()
     }
 
     /// The members of the object that stands here.
@@ -79,6 +89,23 @@ impl<'a> Scan<'a> {
     /// Any value but null, as it is written.
     pub(super) fn raw_or_null(&mut self) -> Option<Option<&'a str>> {
         self.raw().map(|text| Some(text).filter(|text| *text != "null"))
+    }
+
+    /// Any value but null, as it is written, and what `read` takes it for, where it can.
+    pub(super) fn read_or_null<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Option<T>,
+    ) -> Option<Option<(&'a str, Option<T>)>> {
+        if self.null().is_some() {
+            return Some(None);
+        }
+        let start = self.at;
+        let value = read(self);
+        if value.is_none() {
+            self.at = start;
+            self.skip(0)?;
+        }
+        self.text.get(start..self.at).map(|text| Some((text, value)))
     }
 
     fn null(&mut self) -> Option<()> {
@@ -231,7 +258,7 @@ mod tests {
         /// Whatever is taken for a value is one to serde as well, and is as long.
         #[test]
         fn what_is_accepted_is_json(text in r#"[\[\]{}:,"\\ \ta0-9eE.+nulltrue-]{0,24}"#) {
-            let mut scan = Scan { text: &text, at: 0 };
+            let mut scan = Scan::new(&text);
             if let Some(raw) = scan.raw() {
                 scan.space();
                 let rest = &text[scan.at..];
@@ -247,14 +274,14 @@ mod tests {
         for text in
             [r#"{"a":[1,-2.5e3,"x\"y",null,true,{}],"ü":"Ω"}"#, " [ ] ", "0", r#""""#, "{\n\"a\" : 1 }"]
         {
-            let raw = Scan { text, at: 0 }.raw();
+            let raw = Scan::new(text).raw();
             assert_eq!(raw, Some(text.trim()), "{text}");
         }
         for text in ["01", "1.", "-", "tru", "\"\n\"", r#""\x""#, "[1,]", r#"{"a"}"#, "{,}", ""] {
-            let raw = Scan { text, at: 0 }.raw();
+            let raw = Scan::new(text).raw();
             assert!(raw.is_none_or(|raw| raw.len() < text.len()), "{text}");
         }
         let deep = "[".repeat(50) + &"]".repeat(50);
-        assert_eq!(Scan { text: &deep, at: 0 }.raw(), None);
+        assert_eq!(Scan::new(&deep).raw(), None);
     }
 }

@@ -107,8 +107,8 @@ fn decoded(value: Option<&str>) -> Value {
         Ok(Decoded::Without(kind)) => return json!(kind.name()),
         Ok(Decoded::Change(change)) => change,
     };
-    let (source, image) = (&change.source, |raw: Option<&str>| -> Value {
-        raw.map_or(Value::Null, |raw| serde_json::from_str(raw).expect("JSON"))
+    let (source, image) = (&change.source, |image: Option<super::Image<'_>>| -> Value {
+        image.map_or(Value::Null, |image| serde_json::from_str(image.json).expect("JSON"))
     });
     json!({
         "op": change.op.letter(), "before": image(change.before), "after": image(change.after),
@@ -269,7 +269,7 @@ fn an_event_id_depends_on_what_happened_and_on_nothing_else() {
 fn one_time_is_one_event_however_it_is_written() {
     let id_at = |time: &str| {
         let row = format!(r#"{{"id":1,"event_ts":"{time}"}}"#);
-        let row = super::row::engagement_row(&row).expect("a row");
+        let row = super::row::engagement_row(row.as_str().into()).expect("a row");
         let source = super::Source {
             db: "d".into(),
             schema: "s".into(),
@@ -288,7 +288,7 @@ fn one_time_is_one_event_however_it_is_written() {
 #[test]
 fn a_column_that_is_null_is_not_one_that_is_missing() {
     for (row, has) in [(r#"{"id":1}"#, false), (r#"{"id":1,"event_ts":null}"#, true)] {
-        let row = super::row::engagement_row(row).expect("a row");
+        let row = super::row::engagement_row(row.into()).expect("a row");
         assert_eq!((row.has_event_ts, row.event_ts.is_some()), (has, false));
     }
 }

@@ -124,6 +124,8 @@ pub(super) struct Outbox<B> {
     most_events: Option<usize>,
     items: RefCell<VecDeque<Item<B>>>,
     closed: Cell<bool>,
+    /// Whether the writer has been told since it last found nothing: records come by the thousand.
+    told: Cell<bool>,
     pushed: Notify,
     popped: Notify,
 }
@@ -135,6 +137,7 @@ impl<B> Outbox<B> {
             most_events,
             items: RefCell::default(),
             closed: Cell::new(false),
+            told: Cell::new(false),
             pushed: Notify::new(),
             popped: Notify::new(),
         }
@@ -154,7 +157,7 @@ impl<B: Batch> Outbox<B> {
         let mut items = self.items.borrow_mut();
         items.clear();
         items.push_back(Item::Ask(question));
-        self.pushed.notify_one();
+        self.tell();
         self.popped.notify_one();
     }
 
@@ -169,7 +172,13 @@ impl<B: Batch> Outbox<B> {
                 items.push_back(Item::Write(request));
             }
         }
-        self.pushed.notify_one();
+        self.tell();
+    }
+
+    fn tell(&self) {
+        if !self.told.replace(true) {
+            self.pushed.notify_one();
+        }
     }
 
     /// Whether the next event needs a new request.
@@ -188,6 +197,7 @@ impl<B: Batch> Outbox<B> {
                 self.popped.notify_one();
                 return item;
             }
+            self.told.set(false);
             self.pushed.notified().await;
         }
     }
@@ -195,7 +205,7 @@ impl<B: Batch> Outbox<B> {
     /// Ends it: what lies in it is not written.
     pub fn close(&self) {
         self.closed.set(true);
-        self.pushed.notify_one();
+        self.tell();
         self.popped.notify_one();
     }
 }

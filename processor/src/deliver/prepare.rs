@@ -4,6 +4,7 @@ use super::outbox::{Outbox, RecordRef, Refused, Request, Tried};
 use super::{Lane, Reads, Stage, UnknownContent, retry};
 use crate::decode::{DecodeError, Decoded, decode};
 use crate::dlq::Letter;
+use crate::enrich::recent::Recent;
 use crate::enrich::{Enricher, Freshness};
 use crate::health::WorkerHealth;
 use crate::position::LogId;
@@ -29,9 +30,10 @@ pub(super) struct Preparing<'l, B> {
 }
 
 /// What a record turned out to be for this lane.
+#[allow(clippy::large_enum_variant, reason = "nearly all are events, and each is dealt with where it stands")]
 enum Fate<'r> {
     /// An event for the sink.
-    Event(Box<Transformed<'r>>),
+    Event(Transformed<'r>),
     /// Nothing to do; the kind of record.
     Nothing(&'static str),
     /// A dead letter.
@@ -43,7 +45,7 @@ struct Superseded;
 
 impl<B: Batch> Preparing<'_, B> {
     pub async fn run(self) {
-        let mut log = None;
+        let (mut log, mut recent) = (None, Recent::default());
         while let Some(order) = self.handoff.next().await {
             match order {
                 Order::Ask(question) => {
@@ -53,7 +55,7 @@ impl<B: Batch> Preparing<'_, B> {
                 Order::Deliver(chunk) => {
                     if let Some(log) = &log {
                         // A superseded chunk is dropped; its records are read again.
-                        let _ = self.chunk(Rc::new(chunk), log).await;
+                        let _ = self.chunk(Rc::new(chunk), log, &mut recent).await;
                     }
                 }
             }
@@ -61,27 +63,37 @@ impl<B: Batch> Preparing<'_, B> {
         self.outbox.close();
     }
 
-    async fn chunk(&self, chunk: Rc<Chunk>, log: &LogId) -> Result<(), Superseded> {
+    async fn chunk(&self, chunk: Rc<Chunk>, log: &LogId, recent: &mut Recent) -> Result<(), Superseded> {
         // They lie behind everything that came before, and before the records that came after them.
         for span in &chunk.passed {
             self.room(chunk.epoch).await?;
             let open = || Request::new(chunk.epoch, log.clone(), self.empty.clone());
             self.outbox.add(chunk.epoch, open, |request| request.spans.cover(*span));
         }
-        let freshness = self.freshness().await;
+        let freshness = self.freshness(recent).await;
         for index in 0..chunk.len() {
             if index % STRETCH == STRETCH - 1 {
                 tokio::task::yield_now().await;
             }
             let Some(record) = chunk.get(index) else { break };
-            self.room(chunk.epoch).await?;
+            if self.outbox.needs_new(chunk.epoch) {
+                self.room(chunk.epoch).await?;
+            }
             let fate = if self.is_ours(&chunk, index) { fate(&record) } else { Fate::Nothing("not_ours") };
-            let content = match &fate {
-                Fate::Event(change) => self.content(change, freshness, chunk.epoch).await?,
-                _ => None,
+            let asked;
+            let content = match self.wanted(&fate) {
+                Some((enricher, id, tx_id)) => match enricher.recent(id, freshness, recent) {
+                    // Nearly always: no wait, and no reference to count.
+                    Some(content) => Some(&**content),
+                    None => {
+                        asked = self.content(enricher, id, tx_id, freshness, chunk.epoch).await?;
+                        asked.as_deref()
+                    }
+                },
+                None => None,
             };
             let at = RecordRef { chunk: Rc::clone(&chunk), index };
-            self.add(at, &record, fate, content.as_deref(), log);
+            self.add(at, &record, fate, content, log);
         }
         Ok(())
     }
@@ -105,29 +117,31 @@ impl<B: Batch> Preparing<'_, B> {
         Ok(())
     }
 
-    async fn freshness(&self) -> Freshness {
+    async fn freshness(&self, recent: &mut Recent) -> Freshness {
         match &self.lane.enricher {
-            Some(enricher) if self.wants_content => enricher.freshness().await,
+            Some(enricher) if self.wants_content => enricher.freshness(recent).await,
             _ => Freshness::Unsure,
         }
+    }
+
+    /// Which content an event wants, of whom, and the transaction that the event is of.
+    fn wanted(&self, fate: &Fate<'_>) -> Option<(&Enricher, Uuid, Option<u32>)> {
+        let Fate::Event(change) = fate else { return None };
+        let enricher = self.lane.enricher.as_ref().filter(|_| self.wants_content)?;
+        Some((enricher, change.row()?.content_id?, change.source.tx_id))
     }
 
     /// The content of an event, asked for until there is an answer: nothing is enriched with nulls for want of one.
     async fn content(
         &self,
-        change: &Transformed<'_>,
+        enricher: &Enricher,
+        id: Uuid,
+        tx_id: Option<u32>,
         freshness: Freshness,
         epoch: Epoch,
     ) -> Result<Option<Arc<Content>>, Superseded> {
-        let Some(enricher) = self.lane.enricher.as_ref().filter(|_| self.wants_content) else {
-            return Ok(None);
-        };
-        let Some(id) = change.row().and_then(|row| row.content_id) else { return Ok(None) };
-        if let Some(content) = enricher.known(id, freshness) {
-            return Ok(Some(content));
-        }
         let answered = tokio::select! {
-            content = self.ask_for(enricher, id, change.source.tx_id, freshness) => Ok(content),
+            content = self.ask_for(enricher, id, tx_id, freshness) => Ok(content),
             () = self.handoff.superseded(epoch) => Err(Superseded),
         };
         if self.health.set_content(None) {
@@ -217,7 +231,7 @@ fn fate<'r>(record: &Record<'r>) -> Fate<'r> {
     match decode(record.value) {
         Ok(Decoded::Without(kind)) => Fate::Nothing(kind.name()),
         Ok(Decoded::Change(change)) => match transform(change) {
-            Ok(change) => Fate::Event(Box::new(change)),
+            Ok(change) => Fate::Event(change),
             Err(error) => Fate::Refused(Stage::Transform, error),
         },
         Err(error) => Fate::Refused(Stage::Decode, error),

@@ -49,6 +49,8 @@ pub struct Cache {
     reached: watch::Sender<Positions>,
     /// How often everything was forgotten: what was known to be sure before then is sure no longer.
     generation: AtomicU64,
+    /// How many changes were taken in: what was learnt before the last one may hold no longer.
+    changes: AtomicU64,
 }
 
 impl Default for Cache {
@@ -57,6 +59,7 @@ impl Default for Cache {
             contents: RwLock::default(),
             reached: watch::Sender::new(Positions::new()),
             generation: AtomicU64::new(0),
+            changes: AtomicU64::new(0),
         }
     }
 }
@@ -85,6 +88,13 @@ impl Cache {
             Some(known) => self.write().learn(id, known),
             None => self.write().forget(&id),
         }
+        // Behind the change, and before it is said that the cache has come so far.
+        self.changes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// How many changes were taken in.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 
     /// Forgets everything: it is read again from the beginning.
@@ -94,6 +104,8 @@ impl Cache {
         let mut contents = self.write();
         contents.known.clear();
         contents.learnt.clear();
+        drop(contents);
+        self.changes.fetch_add(1, Ordering::AcqRel);
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Contents> {

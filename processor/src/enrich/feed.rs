@@ -201,12 +201,13 @@ fn effect(key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Option<(Uuid, Opti
         serde_json::from_str::<ContentRow>(image).map_err(|error| format!("not a row of content: {error}"))
     };
     if let Some(after) = change.after {
-        let ContentRow { id, content_type, title, length_seconds } = row(after)?;
+        let ContentRow { id, content_type, title, length_seconds } = row(after.json)?;
         let (title, version) = (title.map(shown), Some(change.source.lsn));
-        let content = Arc::new(Content { content_type, title, length_seconds, version });
+        let content =
+            Arc::new(Content { content_type, title, length_seconds, version, ..Content::default() });
         return Ok(Some((id, Some(Known { content, tx_id: change.source.tx_id }))));
     }
-    change.before.map(|before| Ok((row(before)?.id, None))).transpose()
+    change.before.map(|before| Ok((row(before.json)?.id, None))).transpose()
 }
 
 fn key_id(key: &[u8]) -> Option<Uuid> {

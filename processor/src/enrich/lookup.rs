@@ -160,7 +160,7 @@ impl Database {
         let content_type = content_type.map(String::into_boxed_str);
         let title = title.map(String::into_boxed_str).map(shown);
         let content =
-            exists.then(|| Arc::new(Content { content_type, title, length_seconds, version: None }));
+            exists.then(|| Arc::new(Content { content_type, title, length_seconds, ..Content::default() }));
         Ok(Answer { content, snapshot })
     }
 

@@ -12,12 +12,14 @@ pub mod cache;
 pub mod feed;
 pub mod fence;
 pub mod lookup;
+pub mod recent;
 pub mod snapshot;
 
 use crate::transform::Content;
 use cache::Cache;
 use fence::Fence;
 use lookup::{Lookup, LookupError};
+use recent::Recent;
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
@@ -46,8 +48,8 @@ impl Enricher {
         Self { cache, fence, lookup, fence_timeout }
     }
 
-    /// To be called once after a batch of events was fetched.
-    pub async fn freshness(&self) -> Freshness {
+    /// To be called once after a batch of events was fetched. What `recent` holds afterwards is as new as the cache.
+    pub async fn freshness(&self, recent: &mut Recent) -> Freshness {
         let generation = self.cache.generation();
         let reached = async {
             match self.fence.watermarks().await {
@@ -58,7 +60,9 @@ impl Enricher {
                 None => Freshness::Unsure,
             }
         };
-        tokio::time::timeout(self.fence_timeout, reached).await.unwrap_or(Freshness::Unsure)
+        let freshness = tokio::time::timeout(self.fence_timeout, reached).await.unwrap_or(Freshness::Unsure);
+        recent.begin(self.cache.changes());
+        freshness
     }
 
     /// The content, where the cache has it and is new enough: almost always, and without a wait.
@@ -67,6 +71,18 @@ impl Enricher {
         let known = self.cache.get(&id)?;
         // Looked at after the entry: a cache that is being filled anew holds old versions for a while.
         (generation == self.cache.generation()).then_some(known.content)
+    }
+
+    /// The same for a batch of events of one freshness, which `recent` is for: most of them are of few contents.
+    pub fn recent<'r>(
+        &self,
+        id: Uuid,
+        freshness: Freshness,
+        recent: &'r mut Recent,
+    ) -> Option<&'r Arc<Content>> {
+        // Where the cache may be behind, so may be what it said before.
+        let Freshness::Sure(_) = freshness else { return None };
+        recent.get(id, || self.known(id, freshness))
     }
 
     /// The content of an event of transaction `tx_id`, or `None` where there is no such content.

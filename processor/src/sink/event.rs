@@ -3,15 +3,16 @@
 
 use super::{Event, Refusal};
 use crate::decode::row::{COMPUTED_FIELDS, EngagementRow};
-use crate::transform::{Decimal, Engagement};
+use crate::transform::{Content, Decimal, Engagement};
 use serde::Deserialize;
 use serde::de::{MapAccess, Visitor};
+use serde_json::json;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Write};
 use uuid::Uuid;
-use webhook_protocol::{fields, format_instant};
+use webhook_protocol::{fields, instant_text};
 
 /// Appends the JSON of `event` to `out`, and answers the event's id. What was written is undefined after an error.
 ///
@@ -39,33 +40,40 @@ fn write_event(
     let change = event.change;
     out.push(b'{');
     name(out, fields::EVENT_ID);
-    text(out, event_id.as_hyphenated().encode_lower(&mut Uuid::encode_buffer()));
+    text(out, event_id.as_hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes());
     next(out, fields::OP);
-    text(out, change.op.letter());
+    text(out, change.op.letter().as_bytes());
     write_columns(out, row)?;
     let content = event.content;
     let length_seconds = content.and_then(|content| content.length_seconds);
     let engagement = Engagement::of(row.duration_ms, length_seconds);
-    next(out, fields::CONTENT_TYPE);
-    serde_json::to_writer(&mut *out, &content.map(|content| &content.content_type))?;
-    next(out, fields::CONTENT_TITLE);
-    serde_json::to_writer(&mut *out, &content.map(|content| &content.title))?;
-    next(out, fields::LENGTH_SECONDS);
-    serde_json::to_writer(&mut *out, &length_seconds)?;
-    next(out, fields::CONTENT_VERSION);
-    serde_json::to_writer(&mut *out, &content.and_then(|content| content.version))?;
+    match content {
+        Some(content) => out.extend_from_slice(content.written.get(|| written(content)).as_bytes()),
+        None => out.extend_from_slice(written(&Content::default()).as_bytes()),
+    }
     next(out, fields::ENGAGEMENT_SECONDS);
-    decimal(out, engagement.seconds)?;
+    decimal(out, engagement.seconds);
     next(out, fields::ENGAGEMENT_PCT);
-    decimal(out, engagement.pct)?;
+    decimal(out, engagement.pct);
     next(out, fields::COMMITTED_AT);
-    text(out, &format_instant(change.source.committed_us));
+    text(out, &instant_text(change.source.committed_us));
     out.push(b'}');
     Ok(())
 }
 
+/// What a content adds to an event, each field preceded by a comma.
+fn written(content: &Content) -> String {
+    let fields = [
+        (fields::CONTENT_TYPE, json!(content.content_type)),
+        (fields::CONTENT_TITLE, json!(content.title)),
+        (fields::LENGTH_SECONDS, json!(content.length_seconds)),
+        (fields::CONTENT_VERSION, json!(content.version)),
+    ];
+    fields.map(|(name, value)| format!(",\"{name}\":{value}")).concat()
+}
+
 fn name(out: &mut Vec<u8>, name: &str) {
-    text(out, name);
+    text(out, name.as_bytes());
     out.push(b':');
 }
 
@@ -75,16 +83,16 @@ fn next(out: &mut Vec<u8>, next: &str) {
 }
 
 /// A text that needs no escape.
-fn text(out: &mut Vec<u8>, text: &str) {
+fn text(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
-    out.extend_from_slice(text.as_bytes());
+    out.extend_from_slice(text);
     out.push(b'"');
 }
 
-fn decimal(out: &mut Vec<u8>, value: Option<Decimal>) -> io::Result<()> {
+fn decimal(out: &mut Vec<u8>, value: Option<Decimal>) {
     match value {
-        Some(value) => write!(out, "{value}"),
-        None => out.write_all(b"null"),
+        Some(value) => value.write(out),
+        None => out.extend_from_slice(b"null"),
     }
 }
 

@@ -3,6 +3,7 @@
 //! A sink connects, says what it already holds, and writes a batch. It knows no Kafka and no lane; batching, retry,
 //! pausing, dead letters and metrics are written once, around it, in [`crate::deliver`].
 
+pub mod discard;
 mod event;
 pub mod file;
 pub mod redis_window;

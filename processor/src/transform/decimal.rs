@@ -26,16 +26,25 @@ impl Decimal {
     }
 }
 
-/// The shortest decimal text, a JSON number: `8`, `0.0044`, `-1.5`.
-impl fmt::Display for Decimal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+/// The longest text: 19 digits, a sign, a point and zeros before it, within what is aligned.
+const LONGEST: usize = 24;
+
+impl Decimal {
+    /// Appends the shortest decimal text, a JSON number: `8`, `0.0044`, `-1.5`.
+    pub fn write(self, out: &mut Vec<u8>) {
+        let (text, unused) = self.digits();
+        out.extend_from_slice(text.get(unused..).unwrap_or_default());
+    }
+
+    /// The text at the end of so many bytes, and how many stand unused before it.
+    fn digits(self) -> ([u8; LONGEST], usize) {
         let (mut units, mut places) = (self.units.unsigned_abs(), self.places);
         while places > 0 && units % 10 == 0 {
             units /= 10;
             places -= 1;
         }
         // Digit by digit from the last to the first, into the end of the longest text: it is written with every event.
-        let mut text = [b'0'; 24];
+        let mut text = [b'0'; LONGEST];
         let (mut written, mut rest) = (0, text.iter_mut().rev());
         while units > 0 || written <= places {
             if written == places && places > 0 {
@@ -50,6 +59,14 @@ impl fmt::Display for Decimal {
             rest.next().into_iter().for_each(|byte| *byte = b'-');
         }
         let unused = rest.len();
+        (text, unused)
+    }
+}
+
+/// As [`Decimal::write`].
+impl fmt::Display for Decimal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (text, unused) = self.digits();
         let text = text.get(unused..).and_then(|text| std::str::from_utf8(text).ok());
         f.write_str(text.unwrap_or_default())
     }

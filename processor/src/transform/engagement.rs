@@ -4,6 +4,7 @@ use super::Decimal;
 use crate::decode::event_id::event_id;
 use crate::decode::row::{EngagementRow, engagement_row};
 use crate::decode::{Change, DecodeError, Op, Source};
+use std::sync::OnceLock;
 use uuid::Uuid;
 use webhook_protocol::MAX_TITLE_CHARS;
 
@@ -18,7 +19,29 @@ pub struct Content {
     pub length_seconds: Option<i64>,
     /// The LSN of the change that made it so; none where Postgres was asked directly.
     pub version: Option<u64>,
+    /// How it stands in an event.
+    pub written: Written,
 }
+
+/// A text that is made of a content when it is first asked for, and kept with it: many events are of one content.
+#[derive(Debug, Clone, Default)]
+pub struct Written(OnceLock<Box<str>>);
+
+impl Written {
+    /// The text, made by `write` the first time.
+    pub fn get(&self, write: impl FnOnce() -> String) -> &str {
+        self.0.get_or_init(|| write().into_boxed_str())
+    }
+}
+
+/// It follows from the content, so it makes no difference.
+impl PartialEq for Written {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Written {}
 
 /// A title as far as it travels: it is kept for every content and sent with every event.
 pub fn shown(title: Box<str>) -> Box<str> {

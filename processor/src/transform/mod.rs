@@ -4,4 +4,4 @@ pub mod decimal;
 pub mod engagement;
 
 pub use decimal::Decimal;
-pub use engagement::{Content, Engagement, Transformed, shown, transform};
+pub use engagement::{Content, Engagement, Transformed, Written, shown, transform};

@@ -106,9 +106,9 @@ struct ContentImage {
 pub(super) fn learn(change: &Change<'_>, contents: &mut Contents) {
     let source = &change.source;
     let version = |values| Version { lsn: Some(source.lsn), committed_us: source.committed_us, values };
-    let Some(image) = change.after.or(change.before) else { return };
+    let Some(image) = change.after.as_ref().or(change.before.as_ref()) else { return };
     // What can't be read leaves the content unknown, as it does for the lanes.
-    let Ok(row) = serde_json::from_str::<ContentImage>(image) else { return };
+    let Ok(row) = serde_json::from_str::<ContentImage>(image.json) else { return };
     let title = row.title.map(shown);
     let is = values(row.content_type.as_deref(), title.as_deref(), row.length_seconds);
     match change.op {

@@ -45,7 +45,7 @@ impl Events {
     /// The events of a target, where it holds any.
     pub(super) fn of(target: &Target) -> Result<Option<Self>, VerifyError> {
         Ok(match target {
-            Target::RedisWindow(_) => None,
+            Target::RedisWindow(_) | Target::Discard => None,
             Target::Webhook(webhook) => Some(Self::At(Receiver::new(webhook.url.expose())?)),
             Target::Files(files) => Some(Self::In(files.path.as_str().into())),
         })

@@ -157,6 +157,8 @@ fn the_kitchen_sink_parses() {
     assert_eq!(files("files"), ("/srv/events: #1", 1 << 30, NonZeroU64::new(9)));
     assert_eq!(files("more-files"), ("/srv/events/more/", 64 << 20, None));
 
+    assert_eq!(pipeline.sinks.get("nothing").unwrap().sink_type(), SinkType::Discard);
+
     let other = config.pipelines.get("leaderboard_only").unwrap();
     assert!(other.content.is_none());
     let off = other.sinks.get("off").unwrap();

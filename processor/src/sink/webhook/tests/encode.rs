@@ -21,7 +21,13 @@ fn event_of(message: &str, content: Option<&Content>) -> String {
 
 fn content(content_type: Option<&str>, length_seconds: Option<i64>, version: Option<u64>) -> Content {
     let title = content_type.map(|text| format!("A {text}").into());
-    Content { content_type: content_type.map(Into::into), title, length_seconds, version }
+    Content {
+        content_type: content_type.map(Into::into),
+        title,
+        length_seconds,
+        version,
+        ..Content::default()
+    }
 }
 
 #[test]
