@@ -23,8 +23,8 @@ const AFTER: std::ops::RangeInclusive<i64> = 150..=900;
 const LASTS: std::ops::RangeInclusive<i64> = 100..=1500;
 /// Of a hundred runs so many have to do with Kafka, Connect or Postgres themselves, which take long to come back.
 const HEAVY_PERCENT: u32 = 6;
-/// The last seed whose plan says nothing of the way to Postgres. The plans up to it stay what they were.
-const WITHOUT_POSTGRES: u64 = 1000;
+/// The last seed whose plan says nothing of the way to Postgres, or of the receiver's disk. The plans up to it stay what they were.
+const FORMER: u64 = 1000;
 /// Changes of one transaction, at most: more than one write of a sink takes.
 const MOST_ROWS: u32 = 1800;
 
@@ -189,6 +189,8 @@ pub enum Fault {
     /// The same, and the network between all instances and Postgres, from which the leaderboards are made anew, is not what it
     /// was.
     FlushedBehind(Manner),
+    /// The disk of the receiver's store is full.
+    DiskFull,
     /// The offsets of a lane are set back by hand, with Kafka's tools.
     OffsetsReset(Sink),
 }
@@ -225,8 +227,10 @@ impl Plan {
             }
         }
         let load = Shape::of(dice, heavy);
-        if seed > WITHOUT_POSTGRES {
-            behind_postgres(dice, &mut steps);
+        if seed > FORMER {
+            let fault =
+                if seed.is_multiple_of(2) { Fault::FlushedBehind(manner(dice)) } else { Fault::DiskFull };
+            ends_with(fault, &mut steps);
         }
         Self { seed: Some(seed), instances, load, steps }
     }
@@ -293,10 +297,10 @@ fn fault(dice: &mut StdRng, instances: usize) -> Fault {
 }
 
 /// In place of the last one.
-fn behind_postgres(dice: &mut StdRng, steps: &mut [Step]) {
+fn ends_with(fault: Fault, steps: &mut [Step]) {
     if let [.., before, last] = steps {
         before.into_next = false;
-        last.fault = Fault::FlushedBehind(manner(dice));
+        last.fault = fault;
     }
 }
 
@@ -342,6 +346,11 @@ impl Fault {
         }
     }
 
+    /// Whether the receiver's store has to lie on a disk that can be filled.
+    pub fn fills_disk(self) -> bool {
+        self == Self::DiskFull
+    }
+
     /// Whether rows can come in while it lasts.
     pub fn lets_rows_come(self) -> bool {
         !matches!(self, Self::Server(Part::Postgres, _))
@@ -352,7 +361,7 @@ impl Fault {
         match self {
             Self::Network(sink, _) | Self::AnswersLost(sink, ..) | Self::RequestsLost(sink, ..) => Some(sink),
             Self::Server(Part::Redis, _) | Self::Flushed | Self::FlushedBehind(_) => Some(Sink::Redis),
-            Self::Server(Part::Receiver, _) => Some(Sink::Webhook),
+            Self::Server(Part::Receiver, _) | Self::DiskFull => Some(Sink::Webhook),
             Self::Instance(..) | Self::KilledAt(..) | Self::OffsetsReset(_) | Self::Server(..) => None,
         }
     }

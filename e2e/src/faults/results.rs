@@ -52,6 +52,9 @@ impl Results {
     pub fn add(&mut self, plan: &Plan, outcome: Outcome, folder: &Path) -> Result<()> {
         let line = Line::of(plan, &outcome);
         println!("{line}");
+        for skipped in &outcome.skipped {
+            println!("  skipped: {skipped}");
+        }
         if !outcome.is_well() {
             println!("{plan}  logs: {}", folder.display());
         }

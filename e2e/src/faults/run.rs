@@ -6,6 +6,7 @@ use super::strike::{Struck, end, strike};
 use super::world::World;
 use crate::harness::Bench;
 use crate::harness::bench::COMPLETE;
+use crate::harness::disk::SmallDisk;
 use crate::harness::kafka::DEAD_LETTERS;
 use crate::harness::wait::{self, seen_if};
 use anyhow::{Context, Result, ensure};
@@ -24,6 +25,8 @@ const LONGEST_FAULT: Duration = Duration::from_secs(60);
 pub struct Outcome {
     /// Faults that struck while records flowed.
     pub fired: usize,
+    /// Faults that can't strike here, and why.
+    pub skipped: Vec<String>,
     /// What is in the sinks, against what happened.
     pub exact: Exact,
     /// How long it took.
@@ -73,7 +76,12 @@ async fn repair(bench: &Bench) -> Result<()> {
 async fn carry_out(bench: &Bench, plan: &Plan, outcome: &mut Outcome) -> Result<()> {
     let diary = Diary { path: bench.folder.join("faults.log"), began: Instant::now() };
     diary.note(&plan.to_string())?;
-    let mut world = World::begin(bench, plan.instances, &plan.load).await?;
+    let disk = if plan.steps.iter().any(|step| step.fault.fills_disk()) {
+        SmallDisk::mount(&bench.folder.join("disk"))?
+    } else {
+        Err("no fault fills it".to_owned())
+    };
+    let mut world = World::begin_on(bench, plan.instances, &plan.load, disk).await?;
     diary.note("rows come in")?;
     let ended = faults(&mut world, plan, outcome, &diary).await;
     if ended.is_err() {
@@ -92,6 +100,11 @@ async fn faults(world: &mut World<'_>, plan: &Plan, outcome: &mut Outcome, diary
     for step in &plan.steps {
         let name = step.fault.to_string();
         let struck = strike(world, step).await.with_context(|| name.clone())?;
+        if let Struck::Skipped(why) = &struck {
+            diary.note(&format!("skipped: {name}: {why}"))?;
+            outcome.skipped.push(format!("{name}: {why}"));
+            continue;
+        }
         outcome.fired += 1;
         diary.note(&format!("struck: {name}"))?;
         if step.into_next {

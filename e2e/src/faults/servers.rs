@@ -6,6 +6,7 @@ use super::world::World;
 use crate::harness::bench::COMPLETE;
 use crate::harness::wait::{self, Look, seen_if};
 use anyhow::{Result, ensure};
+use reqwest::StatusCode;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
@@ -67,20 +68,56 @@ pub(super) async fn strike(world: &mut World<'_>, part: Part, how: How) -> Resul
 
 /// Lets Redis run out of memory: it refuses what writes, and answers what reads. Waits until somebody was refused.
 async fn fill(world: &World<'_>) -> Result<()> {
-    let refused = async || -> Result<f64> {
-        let mut refused = 0.0;
-        for instance in &world.instances {
-            refused += instance.errors(&world.plan.pipeline, Sink::Redis).await?;
-        }
-        Ok(refused)
-    };
-    let before = refused().await?;
+    let before = errors(world, Sink::Redis).await?;
     world.bench.redis.run(&["CONFIG", "SET", "maxmemory", "1"]).await?;
     wait::until("Redis refuses writes", COMPLETE, async || {
-        let now = refused().await?;
+        let now = errors(world, Sink::Redis).await?;
         Ok(seen_if(now > before, || format!("{now} errors")))
     })
     .await
+}
+
+/// Lets the receiver run out of disk, and waits until it refuses what is sent, and whoever sends it knows.
+pub(super) async fn fill_disk(world: &World<'_>) -> Result<Struck> {
+    let disk = match &world.disk {
+        Ok(disk) => disk,
+        Err(why) => return Ok(Struck::Skipped(why.clone())),
+    };
+    let before = errors(world, Sink::Webhook).await?;
+    let bytes = disk.fill()?;
+    wait::until("the receiver refuses writes", COMPLETE, async || {
+        let (status, _) = world.receiver.remote.ask("/health").await?;
+        let now = errors(world, Sink::Webhook).await?;
+        Ok(seen_if(status == StatusCode::SERVICE_UNAVAILABLE && now > before, || {
+            format!("/health says {status}, {now} errors")
+        }))
+    })
+    .await?;
+    Ok(Struck::DiskFull { bytes })
+}
+
+/// Makes room again, and waits until the receiver takes something, as the same process as before.
+pub(super) async fn free_disk(world: &mut World<'_>, bytes: usize) -> Result<String> {
+    let stored = world.receiver.remote.stats().await?.total_events;
+    if let Ok(disk) = &world.disk {
+        disk.free()?;
+    }
+    wait::until("the receiver takes writes again", COMPLETE, async || {
+        let now = world.receiver.remote.stats().await?.total_events;
+        Ok(seen_if(now > stored, || format!("{now} events")))
+    })
+    .await?;
+    ensure!(world.receiver.process.runs(), "the receiver has ended");
+    Ok(format!("{bytes} bytes filled it; {stored} events were stored by then"))
+}
+
+/// Writes to a sink that failed, as the instances tell it.
+async fn errors(world: &World<'_>, sink: Sink) -> Result<f64> {
+    let mut errors = 0.0;
+    for instance in &world.instances {
+        errors += instance.errors(&world.plan.pipeline, sink).await?;
+    }
+    Ok(errors)
 }
 
 /// Waits until every lane has committed something of every partition: one that never has begins at the first record, and a

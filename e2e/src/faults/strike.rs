@@ -34,6 +34,10 @@ pub enum Struck {
     Emptied { manner: Manner, before: Vec<Counts> },
     /// A server is not there.
     Server { part: Part, how: How },
+    /// The receiver has no room.
+    DiskFull { bytes: usize },
+    /// It can't strike here, and why.
+    Skipped(String),
 }
 
 /// Waits until records flow, and strikes.
@@ -59,6 +63,7 @@ pub async fn strike(world: &mut World<'_>, step: &Step) -> Result<Struck> {
         }
         Fault::Flushed => servers::flush(world).await.map(Struck::Over),
         Fault::FlushedBehind(manner) => flush_behind(world, manner).await,
+        Fault::DiskFull => servers::fill_disk(world).await,
         Fault::OffsetsReset(sink) => servers::reset_offsets(world, sink).await,
     }
 }
@@ -66,7 +71,8 @@ pub async fn strike(world: &mut World<'_>, step: &Step) -> Result<Struck> {
 /// Ends a fault; what was seen of it.
 pub async fn end(world: &mut World<'_>, struck: Struck) -> Result<String> {
     match struck {
-        Struck::Over(evidence) => Ok(evidence),
+        Struck::Over(evidence) | Struck::Skipped(evidence) => Ok(evidence),
+        Struck::DiskFull { bytes } => servers::free_disk(world, bytes).await,
         Struck::Gone { instance, why } => {
             world.instance(instance)?.processor.process.start_again()?;
             Ok(why)

@@ -6,6 +6,7 @@ use super::plan::{Shape, Sink};
 use crate::harness::bench::COMPLETE;
 use crate::harness::changes::Changes;
 use crate::harness::config::{By, Window};
+use crate::harness::disk::SmallDisk;
 use crate::harness::group::Group;
 use crate::harness::kafka::Offsets;
 use crate::harness::process::Process;
@@ -30,6 +31,8 @@ pub struct World<'b> {
     pub plan: Plan,
     /// The receiver itself.
     pub receiver: Receiver,
+    /// What the receiver's store lies on, where that is to be filled; or why it can't be.
+    pub disk: Result<SmallDisk, String>,
     /// The instances.
     pub instances: Vec<Instance>,
     /// What happens to the table.
@@ -112,8 +115,18 @@ impl Progress {
 impl<'b> World<'b> {
     /// Starts everything, and waits until all instances are ready and rows come in.
     pub async fn begin(bench: &'b Bench, instances: usize, load: &Shape) -> Result<Self> {
+        Self::begin_on(bench, instances, load, Err("nobody wants to fill it".to_owned())).await
+    }
+
+    /// The same, with the receiver's store on a disk of its own.
+    pub async fn begin_on(
+        bench: &'b Bench,
+        instances: usize,
+        load: &Shape,
+        disk: Result<SmallDisk, String>,
+    ) -> Result<Self> {
         let changes = Changes::watch(bench).await?;
-        let receiver = bench.receiver().await?;
+        let receiver = bench.receiver_on(disk.as_ref().map_or(&bench.folder, SmallDisk::folder)).await?;
         let mut plan = bench.plan(&receiver)?;
         plan.workers = WORKERS;
         plan.webhook_timeout = WEBHOOK_TIMEOUT;
@@ -131,7 +144,17 @@ impl<'b> World<'b> {
         let words: Vec<_> = words.iter().map(String::as_str).collect();
         let generator = bench.deltafan("generate", &words).start()?;
         let transactions = Transactions::start(bench, load).await?;
-        Ok(Self { bench, plan, receiver, instances: started, changes, poisoned: 0, generator, transactions })
+        Ok(Self {
+            bench,
+            plan,
+            receiver,
+            disk,
+            instances: started,
+            changes,
+            poisoned: 0,
+            generator,
+            transactions,
+        })
     }
 
     /// An instance that there is.

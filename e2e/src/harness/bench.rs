@@ -3,6 +3,7 @@
 use super::config::{By, Plan, SINKS};
 use super::connect::Connect;
 use super::db::{CONTENT_PREFIX, Db};
+use super::disk;
 use super::effects;
 use super::kafka::{DEAD_LETTERS, EVENTS, Kafka, Offsets};
 use super::process::Recipe;
@@ -14,7 +15,7 @@ use super::wait::{self, seen_if};
 use super::{Measured, check};
 use anyhow::{Context, Result};
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +43,7 @@ pub const COMPLETE: Duration = Duration::from_secs(90);
 impl Bench {
     /// A bench on a stack that is emptied first: table, topic, Redis. No processor may run.
     pub async fn new(stack: &Arc<Stack>, folder: PathBuf, name: &str) -> Result<Self> {
+        disk::unmount_below(&folder);
         if folder.exists() {
             std::fs::remove_dir_all(&folder).with_context(|| format!("cannot empty {}", folder.display()))?;
         }
@@ -74,10 +76,15 @@ impl Bench {
 
     /// A receiver with a fresh store.
     pub async fn receiver(&self) -> Result<Receiver> {
+        self.receiver_on(&self.folder).await
+    }
+
+    /// A receiver whose store is in `folder`.
+    pub async fn receiver_on(&self, folder: &Path) -> Result<Receiver> {
         let address = self.stack.free_address()?;
         let mut env = self.stack.env().clone();
         env.insert("WEBHOOK_LISTEN".to_owned(), address.clone());
-        env.insert("WEBHOOK_STORE".to_owned(), self.folder.join("receiver.db").display().to_string());
+        env.insert("WEBHOOK_STORE".to_owned(), folder.join("receiver.db").display().to_string());
         let recipe = Recipe {
             name: "the receiver".to_owned(),
             program: self.stack.binary("webhook-sink"),

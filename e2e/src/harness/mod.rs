@@ -8,6 +8,7 @@ pub mod check;
 pub mod config;
 pub mod connect;
 pub mod db;
+pub mod disk;
 pub mod effects;
 pub mod follow;
 pub mod forward;

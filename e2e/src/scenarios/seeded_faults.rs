@@ -13,7 +13,7 @@ pub async fn run(bench: &Bench) -> Result<Measured> {
     for seed in SEEDS {
         let (name, plan) = (format!("seed-{seed}"), Plan::of(seed));
         let own = Bench::new(&bench.stack, bench.folder.join(&name), &name).await?;
-        let Outcome { fired, exact, failed, took } = faults::run(&own, &plan).await;
+        let Outcome { fired, exact, failed, took, .. } = faults::run(&own, &plan).await;
         ensure!(
             failed.is_none() && exact.is_well(),
             "seed {seed}: {} {:?}; again: ./test_pipeline.sh --seeds {seed}\n{plan}",

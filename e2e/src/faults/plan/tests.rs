@@ -30,16 +30,19 @@ fn every_plan_can_be_carried_out() {
 }
 
 #[test]
-fn plans_beyond_the_former_ones_have_postgres_behind_every_manner() {
+fn plans_beyond_the_former_ones_have_a_full_disk_or_postgres_behind_every_manner() {
     let manner = |seed| {
         let plan = Plan::of(seed);
         let fault =
             plan.steps.iter().map(|step| step.fault).find(|fault| matches!(fault, Fault::FlushedBehind(_)));
         fault.map(|fault| fault.to_string().split_whitespace().nth(3).unwrap().to_owned())
     };
-    assert!((0..=WITHOUT_POSTGRES).all(|seed| manner(seed).is_none()));
+    let fills = |seed| Plan::of(seed).steps.iter().any(|step| step.fault.fills_disk());
+    assert!((0..=FORMER).all(|seed| manner(seed).is_none() && !fills(seed)));
+    let beyond = FORMER + 1..FORMER + 200;
+    assert!(beyond.clone().all(|seed| fills(seed) == (seed % 2 == 1)));
     let manners: std::collections::BTreeSet<_> =
-        (WITHOUT_POSTGRES + 1..WITHOUT_POSTGRES + 100).map(|seed| manner(seed).unwrap()).collect();
+        beyond.filter(|seed| seed % 2 == 0).map(|seed| manner(seed).unwrap()).collect();
     assert_eq!(
         manners.into_iter().collect::<Vec<_>>(),
         ["cut", "frozen", "halfclose", "slower", "throttled"]

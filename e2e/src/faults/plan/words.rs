@@ -31,6 +31,7 @@ impl fmt::Display for Fault {
             Self::Server(part, how) => write!(f, "{}", lower(format!("{part:?} {how:?}"))),
             Self::Flushed => f.write_str("redis emptied"),
             Self::FlushedBehind(manner) => write!(f, "redis emptied, postgres {}", in_words(*manner)),
+            Self::DiskFull => f.write_str("the receiver's disk full"),
             Self::OffsetsReset(sink) => write!(f, "offsets of {} set back by hand", sink.name()),
         }
     }
