@@ -5,8 +5,9 @@ use rdkafka::ClientConfig;
 use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use serde::Deserialize;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const TOPIC: &str = "engagement_events";
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -15,6 +16,28 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A consumer that reads committed records and does nothing with them.
 pub struct Bare(BaseConsumer);
+
+/// When a record came, and what it says of its way.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival {
+    /// When it came.
+    pub at: Instant,
+    /// By the clock of the machine, in microseconds since 1970: when Postgres committed it, when the connector made it of the log, when
+    /// it was given to Kafka's client (whole milliseconds), when it came.
+    pub way_us: [i64; 4],
+}
+
+/// The times within Debezium's envelope.
+#[derive(Deserialize)]
+struct Envelope {
+    source: Source,
+    ts_us: i64,
+}
+
+#[derive(Deserialize)]
+struct Source {
+    ts_us: i64,
+}
 
 /// A consumer that reads committed records, from where it is told to.
 ///
@@ -50,15 +73,21 @@ impl Bare {
         Ok(Self(consumer))
     }
 
-    /// The moments at which the next `rows` records with a value arrive, on a thread of its own; fewer if no more come.
-    pub fn arrivals(self, rows: usize) -> JoinHandle<Result<Vec<Instant>>> {
+    /// The next `rows` records with a value, as they arrive, on a thread of its own; fewer if no more come.
+    pub fn arrivals(self, rows: usize) -> JoinHandle<Result<Vec<Arrival>>> {
         thread::spawn(move || {
             let mut arrived = Vec::with_capacity(rows);
             while arrived.len() < rows {
                 let Some(message) = self.0.poll(PATIENCE) else { break };
-                if message?.payload().is_some() {
-                    arrived.push(Instant::now());
-                }
+                let message = message?;
+                let Some(value) = message.payload() else { continue };
+                let (at, now) = (Instant::now(), SystemTime::now().duration_since(UNIX_EPOCH)?);
+                let Envelope { source, ts_us } = serde_json::from_slice(value)?;
+                let given = message.timestamp().to_millis().unwrap_or_default() * 1000;
+                arrived.push(Arrival {
+                    at,
+                    way_us: [source.ts_us, ts_us, given, i64::try_from(now.as_micros())?],
+                });
             }
             Ok(arrived)
         })

@@ -23,7 +23,7 @@ pub async fn measure(pipeline: &Pipeline, rows: u32, brokers: &str) -> Result<()
     let (visible, stored) = tokio::join!(visible, stored);
     let arrived = bare.join().ok().context("the bare consumer has panicked")??;
     ensure!(arrived.len() == usize::try_from(rows)?, "the bare consumer got {} rows only", arrived.len());
-    let bare = arrived.last().context("no row")?.saturating_duration_since(commit);
+    let bare = arrived.last().context("no row")?.at.saturating_duration_since(commit);
     for (what, took) in [("Kafka (a bare consumer)", bare), ("Redis", visible?), ("the receiver", stored?)] {
         let rate = f64::from(rows) / took.as_secs_f64();
         say(&format!(

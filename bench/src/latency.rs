@@ -1,41 +1,81 @@
-//! Latency: single rows at a steady rate, timed from the moment the client learns of the commit. Each row is one second of the
+//! Latency: rows at a steady rate, timed from the moment the client learns of the commit. Each row is one second of the
 //! same content, so the score is the number of rows that are visible; the receiver counts what it has stored; and the moment
 //! at which either count passes k is the moment at which row k was there.
+//!
+//! A row is due at its moment, whatever became of those before it: several clients commit, so that a slow commit delays its own rows alone.
 
-use crate::bare::Bare;
-use crate::pipeline::{Pipeline, quantile, say};
+use crate::bare::{Arrival, Bare};
+use crate::pipeline::{Addresses, Pipeline, quantile, say};
 use anyhow::{Context, Result, bail};
 use std::cell::Cell;
 use std::time::{Duration, Instant};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::task::JoinSet;
+use tokio::time::sleep_until;
+use tokio_postgres::Client;
+use uuid::Uuid;
 
-/// Rows at the beginning that are not counted: connections are made, caches filled.
-const WARM_UP: usize = 200;
+/// Seconds at the beginning that are not counted: connections are made, caches filled.
+const WARM_UP_S: u32 = 3;
 const INSERT: &str = "INSERT INTO engagement_events (user_id, content_id, event_type, duration_ms, device) \
-     VALUES (uuid_generate_v4(), $1, 'play', 1000, 'bench')";
+     SELECT uuid_generate_v4(), $1, 'play', 1000, 'bench' FROM generate_series(1, $2)";
 /// Pause between two looks at a count.
 const LOOK: Duration = Duration::from_micros(300);
 /// Nothing that works takes longer.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// So many commits a second are left to one client.
+const COMMITS_EACH: u32 = 100;
 
-/// Inserts `rate` rows a second for `seconds` seconds and prints the quantiles.
+/// What is written.
+#[derive(Debug, Clone, Copy)]
+pub struct Load {
+    /// Rows per second.
+    pub rate: u32,
+    /// For how long.
+    pub seconds: u32,
+    /// Rows in each transaction.
+    pub together: u32,
+}
+
+impl Load {
+    fn commits(self) -> u32 {
+        self.rate * (self.seconds + WARM_UP_S) / self.together
+    }
+
+    /// The commits of one of `clients`: the number of rows of each is told at the moment at which it was known to be committed.
+    async fn client(self, client: Client, content: Uuid, which: u32, clients: u32) -> Result<Vec<Instant>> {
+        let insert = client.prepare(INSERT).await?;
+        let began = tokio::time::Instant::now();
+        let rows = i32::try_from(self.together)?;
+        let mut commits = Vec::new();
+        for number in (which..self.commits()).step_by(usize::try_from(clients)?) {
+            let due = f64::from(number) * f64::from(self.together) / f64::from(self.rate);
+            sleep_until(began + Duration::from_secs_f64(due)).await;
+            client.execute(&insert, &[&content, &rows]).await?;
+            commits.push(Instant::now());
+        }
+        Ok(commits)
+    }
+}
+
+/// Inserts the rows and prints the quantiles, and how long each stretch of the way to Kafka took.
 ///
 /// # Errors
 /// Something does not answer.
-pub async fn measure(pipeline: &Pipeline, rate: u32, seconds: u32, brokers: &str) -> Result<()> {
-    let rows = usize::try_from(rate * seconds)? + WARM_UP;
-    let bare = Bare::at_the_end(brokers)?.arrivals(rows);
-    let insert = pipeline.database.prepare(INSERT).await?;
-    let (database, content) = (&pipeline.database, pipeline.content);
+pub async fn measure(pipeline: &Pipeline, addresses: &Addresses, wanted: Load) -> Result<()> {
+    let (rows, together) =
+        (usize::try_from(wanted.commits() * wanted.together)?, usize::try_from(wanted.together)?);
+    let bare = Bare::at_the_end(&addresses.kafka_brokers)?.arrivals(rows);
+    let clients = (wanted.rate / wanted.together).div_ceil(COMMITS_EACH);
+    let mut writing = JoinSet::new();
+    for which in 0..clients {
+        writing.spawn(wanted.client(addresses.database().await?, pipeline.content, which, clients));
+    }
     let load = async {
-        let mut ticks = interval(Duration::from_secs(1) / rate);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut commits = Vec::with_capacity(rows);
-        for _ in 0..rows {
-            ticks.tick().await;
-            database.execute(&insert, &[&content]).await?;
-            commits.push(Instant::now());
+        while let Some(client) = writing.join_next().await {
+            commits.extend(client??.into_iter().flat_map(|at| std::iter::repeat_n(at, together)));
         }
+        commits.sort_unstable();
         anyhow::Ok(commits)
     };
     let stored_before = pipeline.stored().await?;
@@ -53,25 +93,47 @@ pub async fn measure(pipeline: &Pipeline, rate: u32, seconds: u32, brokers: &str
     });
     let (commits, visible, stored) = tokio::try_join!(load, visible, stored)?;
     let arrived = bare.join().ok().context("the bare consumer has panicked")??;
+    let warm_up = usize::try_from(wanted.rate * WARM_UP_S)?;
+    let tell = |what: &str, took: Vec<Duration>| {
+        let mut took = took.get(warm_up..).unwrap_or_default().to_vec();
+        took.sort_unstable();
+        let [p50, p90, p99, p999, max] = [0.5, 0.9, 0.99, 0.999, 1.0].map(|share| quantile(&took, share));
+        say(&format!(
+            "{what:44} p50 {p50:5.1} ms, p90 {p90:5.1}, p99 {p99:5.1}, p99.9 {p999:5.1}, max {max:5.1}"
+        ))
+    };
+    say(&format!(
+        "{} rows at {}/s, {} in each transaction",
+        rows.saturating_sub(warm_up),
+        wanted.rate,
+        wanted.together
+    ))?;
+    let came: Vec<_> = arrived.iter().map(|arrival| arrival.at).collect();
     for (what, moments) in [
-        ("in Kafka (a bare consumer)", arrived),
+        ("in Kafka (a bare consumer)", came),
         ("visible in Redis", visible),
         ("stored at the receiver", stored),
     ] {
         let took = moments.iter().zip(&commits).map(|(at, commit)| at.saturating_duration_since(*commit));
-        let mut took: Vec<_> = took.skip(WARM_UP).collect();
-        took.sort_unstable();
-        let ms = |share| quantile(&took, share);
-        say(&format!(
-            "commit → {what:27} p50 {:5.1} ms, p90 {:5.1} ms, p99 {:5.1} ms, max {:5.1} ms ({} rows at {rate}/s)",
-            ms(0.5),
-            ms(0.9),
-            ms(0.99),
-            ms(1.0),
-            took.len(),
-        ))?;
+        tell(&format!("commit → {what}"), took.collect())?;
+    }
+    for (stage, what) in STAGES.iter().enumerate() {
+        tell(what, arrived.iter().map(|arrival| between(arrival, stage)).collect())?;
     }
     Ok(())
+}
+
+/// The stretches between the times of an [`Arrival`].
+const STAGES: [&str; 3] = [
+    "  of it, Postgres' commit → the connector",
+    "  the connector → Kafka's client in Connect",
+    "  Kafka's client → a bare consumer",
+];
+
+/// How long a stage took; nothing where a clock that counts milliseconds seems to be ahead.
+fn between(arrival: &Arrival, stage: usize) -> Duration {
+    let at = |stage: usize| arrival.way_us.get(stage).copied().unwrap_or_default();
+    Duration::from_micros(u64::try_from(at(stage + 1) - at(stage)).unwrap_or_default())
 }
 
 /// The moments at which `count` passed each of 1 to `rows`.

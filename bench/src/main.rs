@@ -45,6 +45,9 @@ enum Measure {
         /// For how many seconds.
         #[arg(long, default_value_t = 60)]
         seconds: u32,
+        /// Rows in each transaction.
+        #[arg(long, default_value_t = 1)]
+        together: u32,
     },
     /// Many rows in one statement: until Kafka has them (as a bare consumer sees it), and until both sinks have them.
     Burst {
@@ -116,9 +119,10 @@ enum Measure {
 #[tokio::main]
 async fn main() -> Result<()> {
     match Cli::parse().measure {
-        Measure::Latency { addresses, rate, seconds } => {
+        Measure::Latency { addresses, rate, seconds, together } => {
             let pipeline = Pipeline::connect(&addresses).await?;
-            let measured = latency::measure(&pipeline, rate, seconds, &addresses.kafka_brokers).await;
+            let load = latency::Load { rate, seconds, together };
+            let measured = latency::measure(&pipeline, &addresses, load).await;
             pipeline.take_back().await?;
             measured
         }

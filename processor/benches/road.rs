@@ -1,4 +1,4 @@
-//! The stations of a record's road, each by itself: `cargo bench -p deltafan`. Times are per 1,000 records.
+//! The stations of a record's road, each by itself: `cargo bench -p deltafan`. Times and allocations are per 1,000 records.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -12,12 +12,16 @@ use deltafan::sink::redis_window::{RedisWindow, Settings, Ticker, Window, Window
 use deltafan::sink::webhook::Events;
 use deltafan::sink::{Batch, Event, Sink};
 use deltafan::transform::{Content, Transformed, transform};
-use divan::{Bencher, black_box};
+use divan::{AllocProfiler, Bencher, black_box};
 use std::time::Duration;
 
 const RECORDED: &str = include_str!("../tests/fixtures/json/engagement_events.jsonl");
 const RECORDED_WITH_SCHEMA: &str = include_str!("../tests/fixtures/json-with-schema/engagement_events.jsonl");
 const RECORDS: i64 = 1000;
+
+/// Counts what each station allocates.
+#[global_allocator]
+static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
 
 fn main() {
     divan::main();

@@ -101,7 +101,8 @@ fn write_columns(out: &mut Vec<u8>, row: &EngagementRow<'_>) -> io::Result<()> {
     if row.clashes {
         return write_renamed(out, row.json);
     }
-    let columns = inside(row.json).ok_or(io::Error::new(io::ErrorKind::InvalidData, "it is no object"))?;
+    let columns =
+        inside(row.json).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "it is no object"))?;
     if columns.is_empty() {
         return Ok(());
     }
