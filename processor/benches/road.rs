@@ -7,7 +7,7 @@
 )]
 #![allow(missing_docs, reason = "divan makes public items")]
 
-use deltafan::decode::{Change, Decoded, decode};
+use deltafan::decode::{Change, Decoded, Decoder, decode};
 use deltafan::sink::redis_window::{RedisWindow, Settings, Ticker, Window, WindowBatch};
 use deltafan::sink::webhook::Events;
 use deltafan::sink::{Batch, Event, Sink};
@@ -77,6 +77,22 @@ fn with_schema(bencher: Bencher<'_, '_>) {
     let values = inserts(RECORDED_WITH_SCHEMA);
     bencher
         .bench(|| values.iter().for_each(|value| drop(black_box(decode(Some(value.as_bytes())).unwrap()))));
+}
+
+#[divan::bench(name = "decode_alike")]
+fn alike(bencher: Bencher<'_, '_>) {
+    let (values, mut decoder) = (inserts(RECORDED), Decoder::default());
+    bencher.bench_local(|| {
+        values.iter().for_each(|value| drop(black_box(decoder.decode(Some(value.as_bytes())).unwrap())));
+    });
+}
+
+#[divan::bench(name = "decode_alike_with_schema")]
+fn alike_with_schema(bencher: Bencher<'_, '_>) {
+    let (values, mut decoder) = (inserts(RECORDED_WITH_SCHEMA), Decoder::default());
+    bencher.bench_local(|| {
+        values.iter().for_each(|value| drop(black_box(decoder.decode(Some(value.as_bytes())).unwrap())));
+    });
 }
 
 #[divan::bench(name = "transform")]

@@ -68,29 +68,29 @@ impl DecodeError {
 
 /// All fields of every message kind that Debezium writes, each one optional: which are there says what it is.
 #[derive(Debug, PartialEq, Deserialize)]
-struct Envelope<'a> {
+pub(super) struct Envelope<'a> {
     #[serde(borrow, default, deserialize_with = "raw")]
-    payload: Option<&'a str>,
+    pub payload: Option<&'a str>,
     #[serde(borrow, default)]
-    op: Option<Text<'a>>,
+    pub op: Option<Text<'a>>,
     #[serde(borrow, default, deserialize_with = "image_or_null")]
-    before: Option<Image<'a>>,
+    pub before: Option<Image<'a>>,
     #[serde(borrow, default, deserialize_with = "image_or_null")]
-    after: Option<Image<'a>>,
+    pub after: Option<Image<'a>>,
     #[serde(borrow, default)]
-    source: Option<SourceBlock<'a>>,
+    pub source: Option<SourceBlock<'a>>,
     #[serde(borrow, default)]
-    status: Option<Text<'a>>,
+    pub status: Option<Text<'a>>,
     #[serde(default)]
-    ts_ms: Option<i64>,
+    pub ts_ms: Option<i64>,
 }
 
 /// Text that is borrowed unless it holds an escape, also within an `Option`.
 #[derive(Debug, PartialEq, Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+pub(super) struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
 
 #[derive(Debug, PartialEq, Deserialize)]
-struct SourceBlock<'a> {
+pub(super) struct SourceBlock<'a> {
     #[serde(borrow)]
     db: Cow<'a, str>,
     #[serde(borrow)]
@@ -180,30 +180,49 @@ fn scanned_image<'a>(scan: &mut Scan<'a>) -> Option<Option<Image<'a>>> {
 }
 
 fn scanned_source<'a>(scan: &mut Scan<'a>) -> Option<SourceBlock<'a>> {
-    let (mut db, mut schema, mut table) = (None, None, None);
-    let (mut lsn, mut tx_id, mut sequence, mut ts_ms, mut ts_us) = (None, None, None, None, None);
+    let mut parts = SourceParts::default();
     scan.object(|scan, name| match name {
-        "db" => set(&mut db, scan.string()?),
-        "schema" => set(&mut schema, scan.string()?),
-        "table" => set(&mut table, scan.string()?),
-        "lsn" => set(&mut lsn, scan.integer_or_null()?),
-        "txId" => set(&mut tx_id, scan.integer_or_null()?),
-        "sequence" => set(&mut sequence, scan.raw_or_null()?),
-        "ts_ms" => set(&mut ts_ms, scan.integer()?),
-        "ts_us" => set(&mut ts_us, scan.integer_or_null()?),
+        "db" => set(&mut parts.db, scan.string()?),
+        "schema" => set(&mut parts.schema, scan.string()?),
+        "table" => set(&mut parts.table, scan.string()?),
+        "lsn" => set(&mut parts.lsn, scan.integer_or_null()?),
+        "txId" => set(&mut parts.tx_id, scan.integer_or_null()?),
+        "sequence" => set(&mut parts.sequence, scan.raw_or_null()?),
+        "ts_ms" => set(&mut parts.ts_ms, scan.integer()?),
+        "ts_us" => set(&mut parts.ts_us, scan.integer_or_null()?),
         _ => scan.raw().map(|_| ()),
     })?;
-    let unsigned = |number: Option<Option<i64>>| number.flatten().map(u64::try_from).transpose().ok();
-    Some(SourceBlock {
-        db: db?.into(),
-        schema: schema?.into(),
-        table: table?.into(),
-        lsn: unsigned(lsn)?,
-        tx_id: unsigned(tx_id)?,
-        sequence: sequence.flatten(),
-        ts_ms: ts_ms?,
-        ts_us: ts_us.flatten(),
-    })
+    parts.block()
+}
+
+/// What was found of a source block; the inner `None` is null.
+#[derive(Default)]
+pub(super) struct SourceParts<'a> {
+    pub db: Option<&'a str>,
+    pub schema: Option<&'a str>,
+    pub table: Option<&'a str>,
+    pub lsn: Option<Option<i64>>,
+    pub tx_id: Option<Option<i64>>,
+    pub sequence: Option<Option<&'a str>>,
+    pub ts_ms: Option<i64>,
+    pub ts_us: Option<Option<i64>>,
+}
+
+impl<'a> SourceParts<'a> {
+    /// The block, where nothing is missing or out of bounds.
+    pub(super) fn block(self) -> Option<SourceBlock<'a>> {
+        let unsigned = |number: Option<Option<i64>>| number.flatten().map(u64::try_from).transpose().ok();
+        Some(SourceBlock {
+            db: self.db?.into(),
+            schema: self.schema?.into(),
+            table: self.table?.into(),
+            lsn: unsigned(self.lsn)?,
+            tx_id: unsigned(self.tx_id)?,
+            sequence: self.sequence.flatten(),
+            ts_ms: self.ts_ms?,
+            ts_us: self.ts_us.flatten(),
+        })
+    }
 }
 
 fn read(bytes: &[u8]) -> Result<Envelope<'_>, DecodeError> {
@@ -215,7 +234,7 @@ fn read(bytes: &[u8]) -> Result<Envelope<'_>, DecodeError> {
     Ok(serde_json::from_slice(bytes)?)
 }
 
-fn classify(envelope: Envelope<'_>) -> Result<Decoded<'_>, DecodeError> {
+pub(super) fn classify(envelope: Envelope<'_>) -> Result<Decoded<'_>, DecodeError> {
     let Some(Text(op)) = envelope.op else {
         // A row without an operation is a damaged change, whatever else it looks like.
         if envelope.before.is_some() || envelope.after.is_some() {

@@ -5,6 +5,7 @@
 
 mod envelope;
 pub mod event_id;
+mod layout;
 mod place;
 pub mod row;
 mod scan;
@@ -13,6 +14,7 @@ mod tests;
 pub mod timestamp;
 
 pub use envelope::{DecodeError, decode};
+pub use layout::Decoder;
 pub use place::{Break, Place};
 use std::borrow::Cow;
 
@@ -82,7 +84,7 @@ impl PartialEq for Image<'_> {
 }
 
 /// A change of one row.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Change<'a> {
     /// What happened.
     pub op: Op,

@@ -114,27 +114,18 @@ impl<'de> Deserialize<'de> for There {
 impl<'a> Columns<'a> {
     /// Those of the row that stands here, as Debezium writes it; serde knows all others, and those with a column that clashes.
     pub(super) fn scanned(scan: &mut Scan<'a>) -> Option<Self> {
-        let (mut id, mut content_id, mut event_ts) = (None, None, None);
-        let (mut duration_ms, mut device, mut user_id) = (None, None, None);
+        let mut parts = ColumnParts::default();
         scan.object(|scan, name| match name {
-            "id" => set(&mut id, scan.integer()?),
-            "content_id" => set(&mut content_id, scan.string_or_null()?),
-            "event_ts" => set(&mut event_ts, scan.string_or_null()?),
-            "duration_ms" => set(&mut duration_ms, scan.integer_or_null()?),
-            "device" => set(&mut device, scan.raw_or_null()?),
-            "user_id" => set(&mut user_id, scan.raw_or_null()?),
+            "id" => set(&mut parts.id, scan.integer()?),
+            "content_id" => set(&mut parts.content_id, scan.string_or_null()?),
+            "event_ts" => set(&mut parts.event_ts, scan.string_or_null()?),
+            "duration_ms" => set(&mut parts.duration_ms, scan.integer_or_null()?),
+            "device" => set(&mut parts.device, scan.raw_or_null()?),
+            "user_id" => set(&mut parts.user_id, scan.raw_or_null()?),
             _ if COMPUTED_FIELDS.contains(&name) => None,
             _ => scan.raw().map(|_| ()),
         })?;
-        Some(Self {
-            id: id?,
-            content_id: content_id.flatten().map(|text| Text(text.into())),
-            event_ts: event_ts.map(|time| time.map(|text| Text(text.into()))),
-            duration_ms: duration_ms.flatten(),
-            device: device.flatten(),
-            user_id: user_id.flatten(),
-            ..Self::default()
-        })
+        parts.columns()
     }
 
     fn clashes(&self) -> bool {
@@ -147,6 +138,32 @@ impl<'a> Columns<'a> {
             || self.engagement_seconds.0
             || self.engagement_pct.0
             || self.committed_at.0
+    }
+}
+
+/// What was found of a row without a column that clashes; the inner `None` is null.
+#[derive(Default)]
+pub(super) struct ColumnParts<'a> {
+    pub id: Option<i64>,
+    pub content_id: Option<Option<&'a str>>,
+    pub event_ts: Option<Option<&'a str>>,
+    pub duration_ms: Option<Option<i64>>,
+    pub device: Option<Option<&'a str>>,
+    pub user_id: Option<Option<&'a str>>,
+}
+
+impl<'a> ColumnParts<'a> {
+    /// The columns, where the key is there.
+    pub(super) fn columns(self) -> Option<Columns<'a>> {
+        Some(Columns {
+            id: self.id?,
+            content_id: self.content_id.flatten().map(|text| Text(text.into())),
+            event_ts: self.event_ts.map(|time| time.map(|text| Text(text.into()))),
+            duration_ms: self.duration_ms.flatten(),
+            device: self.device.flatten(),
+            user_id: self.user_id.flatten(),
+            ..Columns::default()
+        })
     }
 }
 

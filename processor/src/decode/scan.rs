@@ -27,6 +27,26 @@ impl<'a> Scan<'a> {
         Self { text, at: 0 }
     }
 
+    /// How many bytes lie before it.
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// The text from there to here.
+    pub(super) fn since(&self, start: usize) -> Option<&'a str> {
+        self.text.get(start..self.at)
+    }
+
+    /// Just this text.
+    pub(super) fn literal(&mut self, text: &str) -> Option<()> {
+        self.rest().starts_with(text.as_bytes()).then(|| self.at += text.len())
+    }
+
+    /// Whether an object begins here.
+    pub(super) fn is_object(&self) -> bool {
+        self.peek() == Some(b'{')
+    }
+
     /// Whether only white space follows.
     pub(super) fn is_at_end(&mut self) -> bool {
         self.space();
@@ -110,7 +130,7 @@ impl<'a> Scan<'a> {
 
     fn null(&mut self) -> Option<()> {
         self.space();
-        self.word("null")
+        self.literal("null")
     }
 
     fn skip(&mut self, depth: u8) -> Option<()> {
@@ -128,9 +148,9 @@ impl<'a> Scan<'a> {
                 scan.space();
                 scan.skip(depth + 1)
             }),
-            b't' => self.word("true"),
-            b'f' => self.word("false"),
-            b'n' => self.word("null"),
+            b't' => self.literal("true"),
+            b'f' => self.literal("false"),
+            b'n' => self.literal("null"),
             _ => self.skip_number(),
         }
     }
@@ -187,10 +207,6 @@ impl<'a> Scan<'a> {
         (digits > 0).then_some(())
     }
 
-    fn word(&mut self, word: &str) -> Option<()> {
-        self.rest().starts_with(word.as_bytes()).then(|| self.at += word.len())
-    }
-
     /// This byte, with white space before it.
     fn take(&mut self, byte: u8) -> Option<()> {
         self.space();
@@ -201,7 +217,8 @@ impl<'a> Scan<'a> {
         (self.peek()? == byte).then(|| self.at += 1)
     }
 
-    fn space(&mut self) {
+    /// Goes past white space.
+    pub(super) fn space(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
             self.at += 1;
         }

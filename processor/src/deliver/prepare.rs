@@ -2,7 +2,7 @@
 
 use super::outbox::{Outbox, RecordRef, Refused, Request, Tried};
 use super::{Lane, Reads, Stage, UnknownContent, retry};
-use crate::decode::{DecodeError, Decoded, decode};
+use crate::decode::{DecodeError, Decoded, Decoder};
 use crate::dlq::Letter;
 use crate::enrich::recent::Recent;
 use crate::enrich::{Enricher, Freshness};
@@ -29,6 +29,13 @@ pub(super) struct Preparing<'l, B> {
     pub wants_content: bool,
 }
 
+/// What a worker remembers from record to record; it makes no difference but in time.
+#[derive(Default)]
+struct Memory {
+    decoder: Decoder,
+    recent: Recent,
+}
+
 /// What a record turned out to be for this lane.
 #[allow(clippy::large_enum_variant, reason = "nearly all are events, and each is dealt with where it stands")]
 enum Fate<'r> {
@@ -45,7 +52,7 @@ struct Superseded;
 
 impl<B: Batch> Preparing<'_, B> {
     pub async fn run(self) {
-        let (mut log, mut recent) = (None, Recent::default());
+        let (mut log, mut memory) = (None, Memory::default());
         while let Some(order) = self.handoff.next().await {
             match order {
                 Order::Ask(question) => {
@@ -55,7 +62,7 @@ impl<B: Batch> Preparing<'_, B> {
                 Order::Deliver(chunk) => {
                     if let Some(log) = &log {
                         // A superseded chunk is dropped; its records are read again.
-                        let _ = self.chunk(Rc::new(chunk), log, &mut recent).await;
+                        let _ = self.chunk(Rc::new(chunk), log, &mut memory).await;
                     }
                 }
             }
@@ -63,13 +70,14 @@ impl<B: Batch> Preparing<'_, B> {
         self.outbox.close();
     }
 
-    async fn chunk(&self, chunk: Rc<Chunk>, log: &LogId, recent: &mut Recent) -> Result<(), Superseded> {
+    async fn chunk(&self, chunk: Rc<Chunk>, log: &LogId, memory: &mut Memory) -> Result<(), Superseded> {
         // They lie behind everything that came before, and before the records that came after them.
         for span in &chunk.passed {
             self.room(chunk.epoch).await?;
             let open = || Request::new(chunk.epoch, log.clone(), self.empty.clone());
             self.outbox.add(chunk.epoch, open, |request| request.spans.cover(*span));
         }
+        let Memory { decoder, recent } = memory;
         let freshness = self.freshness(recent).await;
         for index in 0..chunk.len() {
             if index % STRETCH == STRETCH - 1 {
@@ -79,7 +87,8 @@ impl<B: Batch> Preparing<'_, B> {
             if self.outbox.needs_new(chunk.epoch) {
                 self.room(chunk.epoch).await?;
             }
-            let fate = if self.is_ours(&chunk, index) { fate(&record) } else { Fate::Nothing("not_ours") };
+            let fate =
+                if self.is_ours(&chunk, index) { fate(decoder, &record) } else { Fate::Nothing("not_ours") };
             let asked;
             let content = match self.wanted(&fate) {
                 Some((enricher, id, tx_id)) => match enricher.recent(id, freshness, recent) {
@@ -227,8 +236,8 @@ fn refused(record: RecordRef, stage: Stage, class: &'static str, reason: String)
 }
 
 /// Decodes a record and reads its rows.
-fn fate<'r>(record: &Record<'r>) -> Fate<'r> {
-    match decode(record.value) {
+fn fate<'r>(decoder: &mut Decoder, record: &Record<'r>) -> Fate<'r> {
+    match decoder.decode(record.value) {
         Ok(Decoded::Without(kind)) => Fate::Nothing(kind.name()),
         Ok(Decoded::Change(change)) => match transform(change) {
             Ok(change) => Fate::Event(change),
