@@ -37,10 +37,11 @@ impl Decoder {
         let Some(text) = value.and_then(|bytes| std::str::from_utf8(bytes).ok()) else {
             return decode(value);
         };
-        let read = |(index, layout): (usize, &Layout)| layout.read(text).map(|envelope| (index, envelope));
-        if let Some((index, envelope)) = self.layouts.iter().enumerate().find_map(read) {
-            self.layouts.swap(index, index / 2);
-            return classify(envelope);
+        for (index, layout) in self.layouts.iter().enumerate() {
+            if let Some(envelope) = layout.read(text) {
+                self.layouts.swap(index, index / 2);
+                return classify(envelope);
+            }
         }
         let decoded = decode(value)?;
         self.strange = self.strange.saturating_add(1);

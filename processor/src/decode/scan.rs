@@ -4,6 +4,8 @@
 
 /// Values nested deeper than this are left to serde.
 const DEEPEST: u8 = 32;
+/// So many digits always fit into 64 bits.
+const SURE_DIGITS: usize = 18;
 
 /// A place in a JSON text.
 pub(super) struct Scan<'a> {
@@ -85,6 +87,27 @@ impl<'a> Scan<'a> {
 
     /// An integer.
     pub(super) fn integer(&mut self) -> Option<i64> {
+        self.space();
+        let (start, negative) = (self.at, self.next(b'-').is_some());
+        let (mut value, mut digits) = (0i64, 0);
+        for byte in self.rest().iter().take(SURE_DIGITS + 1).take_while(|byte| byte.is_ascii_digit()) {
+            value = value.wrapping_mul(10).wrapping_add(i64::from(byte - b'0'));
+            digits += 1;
+        }
+        let zero_first = self.peek() == Some(b'0');
+        self.at += digits;
+        if (1..=SURE_DIGITS).contains(&digits)
+            && !zero_first
+            && !matches!(self.peek(), Some(b'.' | b'e' | b'E'))
+        {
+            return Some(if negative { -value } else { value });
+        }
+        self.at = start;
+        self.other_integer()
+    }
+
+    /// One with more digits, or 0; or what is none.
+    fn other_integer(&mut self) -> Option<i64> {
         let text = self.raw()?;
         // Serde takes it for a fraction.
         if text == "-0" || !text.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
@@ -282,6 +305,24 @@ mod tests {
                 let whole = &text[..text.len() - rest.len()];
                 let read = serde_json::from_str::<&RawValue>(whole);
                 prop_assert_eq!(read.expect(whole).get(), raw);
+            }
+        }
+    }
+
+    proptest! {
+        /// An integer has serde's value.
+        #[test]
+        fn an_integer_is_the_one_that_is_written(text in "-?[0-9]{0,21}[.eE ,]?", number: i64) {
+            for text in [text, number.to_string()] {
+                let mut scan = Scan::new(&text);
+                if let Some(integer) = scan.integer() {
+                    let (read, rest) = text.split_at(scan.at());
+                    prop_assert_eq!(serde_json::from_str::<i64>(read).ok(), Some(integer));
+                    // After a leading zero more digits are no number: whatever comes next says so.
+                    prop_assert!(!rest.starts_with(['.', 'e', 'E']));
+                } else {
+                    prop_assert!(serde_json::from_str::<i64>(text.trim_end_matches([',', ' '])).is_err(), "{}", text);
+                }
             }
         }
     }
