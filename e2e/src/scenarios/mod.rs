@@ -5,6 +5,7 @@ mod batching;
 mod config_errors;
 mod connector_failed;
 mod dashboard;
+mod database_set_back;
 mod dead_letters;
 mod everything_killed;
 mod files;
@@ -121,6 +122,7 @@ const ON_BENCHES: &[Scenario<Bench>] = scenarios![
     "redis-rebuilt" => redis_rebuilt::run,
     "source-replayed" => source_replayed::run,
     "offsets-lost" => offsets_lost::run,
+    "database-set-back" => database_set_back::run,
 ];
 
 /// A scenario that takes longer hangs; unless it is one by name, or was told to be a long one.

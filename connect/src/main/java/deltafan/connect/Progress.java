@@ -3,6 +3,7 @@ package deltafan.connect;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.Objects;
+import java.util.stream.Stream;
 import org.apache.kafka.connect.data.Struct;
 import org.apache.kafka.connect.source.SourceRecord;
 
@@ -62,6 +63,12 @@ final class Progress {
     /** Whether an offset is that of a snapshot which was cut off: it begins anew. */
     static boolean isWithinSnapshot(Map<String, Object> stored) {
         return stored != null && stored.containsKey(SNAPSHOT) && !Boolean.TRUE.equals(stored.get(SNAPSHOT_COMPLETED));
+    }
+
+    /** The farthest place in the database's log that an offset names; 0 where it names none. */
+    static long farthest(Map<String, ?> offset) {
+        return Stream.of(POSITION, PROCESSED, COMMITTED).map(field -> lsn(offset, field)).filter(Objects::nonNull)
+                .mapToLong(Long::longValue).max().orElse(0);
     }
 
     /** Whether a record is to be sent: the offset to send it with, or null where it was sent before. */

@@ -1,6 +1,7 @@
 package deltafan.connect;
 
 import io.debezium.config.Configuration;
+import io.debezium.connector.postgresql.PostgresConnectorConfig;
 import io.debezium.connector.postgresql.PostgresConnectorTask;
 import io.debezium.connector.postgresql.PostgresOffsetContext;
 import io.debezium.connector.postgresql.PostgresPartition;
@@ -37,6 +38,9 @@ import org.slf4j.LoggerFactory;
  *   <li>An offset is stored together with its records, in one transaction of Kafka ({@code exactly.once.support}).
  * </ul>
  *
+ * <p>An offset beyond the end of the database's log is one of a former life: the database was set back, and Debezium would
+ * wait, and leave out what comes, until the log is there again. Such an offset counts as none, and that is said.
+ *
  * <p>Offsets are Debezium's own with one more field, {@value Progress#SENT}. Debezium without this class ignores it, and
  * an offset without it is resumed as Debezium does: either can follow the other.
  */
@@ -55,8 +59,9 @@ public final class ResumingPostgresTask extends PostgresConnectorTask {
     /** Also called by {@link SourceTask#poll} itself, to start again after an error that passes. */
     @Override
     public ChangeEventSourceCoordinator<PostgresPartition, PostgresOffsetContext> start(Configuration config) {
-        reader.last = null;
+        reader.begin(new PostgresConnectorConfig(config));
         var coordinator = super.start(config);
+        reader.unasked = null;
         // Before the first poll, and in its thread: nothing has come through yet.
         progress = new Progress(reader.last);
         LOGGER.info("Resuming behind {}", reader.last);
@@ -87,9 +92,19 @@ public final class ResumingPostgresTask extends PostgresConnectorTask {
         private final OffsetStorageReader stored;
         /** What was stored when it was last asked for; none where nothing was. There is one partition, the database. */
         private Map<String, Object> last;
+        /** How to ask the database for the end of its log, while a start has not done so. */
+        private PostgresConnectorConfig unasked;
+        /** The offset of a former life of the database; none where there was none. It stays stored until the next one is. */
+        private Map<String, Object> outlived;
 
         Reader(OffsetStorageReader stored) {
             this.stored = stored;
+        }
+
+        void begin(PostgresConnectorConfig config) {
+            last = null;
+            unasked = config;
+            outlived = null;
         }
 
         @Override
@@ -102,11 +117,32 @@ public final class ResumingPostgresTask extends PostgresConnectorTask {
             Map<Map<String, T>, Map<String, Object>> answer = new HashMap<>(stored.offsets(partitions));
             // Nothing of the stream has been sent yet: the next snapshot and the stream behind it begin as if for the first time.
             answer.values().removeIf(Progress::isWithinSnapshot);
+            answer.values().removeIf(this::isOutlived);
             answer.replaceAll((partition, offset) -> {
                 last = offset;
                 return Progress.resumeFrom(offset);
             });
             return answer;
+        }
+
+        /** Also when Debezium asks what to confirm: an end that the log has not come to yet would be confirmed for good. */
+        private boolean isOutlived(Map<String, Object> offset) {
+            if (offset == null) {
+                return false;
+            }
+            if (unasked != null) {
+                long end = WalEnd.ask(unasked);
+                if (Progress.farthest(offset) > end) {
+                    LOGGER.error("The database was set back to an earlier time, or is another one: its log ends at {}, and what was sent "
+                            + "last stands at {}. That offset is given up: contents are read anew, and the stream begins where slot {} "
+                            + "stands. What the former life had beyond that stays in the topics and with receivers; leaderboards are "
+                            + "made anew from the table",
+                            WalEnd.text(end), WalEnd.text(Progress.farthest(offset)), unasked.slotName());
+                    outlived = offset;
+                }
+                unasked = null;
+            }
+            return offset.equals(outlived);
         }
     }
 
