@@ -10,6 +10,7 @@ use crate::harness::wait::{self, seen_if};
 use crate::harness::{Bench, Measured, Plan, Receiver, check, effects};
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -24,6 +25,7 @@ const GONE: i64 = 3000;
 const AT_ONCE: u32 = 100;
 /// Rows that come in later.
 const AFTER: i64 = 1000;
+const COMMAND: Duration = Duration::from_secs(60);
 /// As the connector and the processor say it.
 const CONNECTOR_SAYS: &str = "The database was set back to an earlier time";
 const PROCESSOR_SAYS: &str = "source replayed: ";
@@ -38,8 +40,10 @@ pub async fn run(bench: &Bench) -> Result<Measured> {
     let mut processor = bench.processor(&plan).await?;
     let mut measured = Measured::default();
 
+    let began: String = bench.db.value("SELECT pg_current_wal_lsn()::text", &[]).await?;
     let kept = Load::start(bench, LOAD).await?.finish(BEFORE).await?;
     bench.complete(&plan, &receiver, &mut measured).await?;
+    confirmed(bench, &began).await?;
     let data = PathBuf::from(bench.db.value::<String>("SHOW data_directory", &[]).await?);
     let copy = data.with_extension("copy");
     bench.stack.run(&["stop", "postgres"]).await?;
@@ -71,6 +75,8 @@ pub async fn run(bench: &Bench) -> Result<Measured> {
     let log = std::fs::read_to_string(bench.folder.join("deltafan.log"))?;
     ensure!(log.contains(PROCESSOR_SAYS), "the processor does not say that the source was replayed");
     measured.add(format!("{gone} rows gone, {table} in the table, {} at the receiver", happened.len()));
+    let reused = happened.len() - distinct(&happened);
+    verify(bench, gone - reused, &mut measured).await?;
     ensure!(processor.process.runs(), "the processor has ended");
     std::fs::remove_dir_all(&copy)?;
     Ok(measured)
@@ -90,6 +96,17 @@ async fn rows(db: &Db) -> Result<BTreeSet<Row>> {
     let sql = r#"SELECT id, to_char(event_ts AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') FROM engagement_events"#;
     let rows = db.rows(sql, &[]).await?;
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+}
+
+/// Waits until the slot stands behind a place. What it sends again comes to a receiver that is new, and knows no rows of before.
+async fn confirmed(bench: &Bench, place: &str) -> Result<()> {
+    let sql =
+        "SELECT coalesce(bool_and(confirmed_flush_lsn >= $1::text::pg_lsn), false) FROM pg_replication_slots";
+    wait::until("the slot stands behind what was before", COMPLETE, async || {
+        let is_behind: bool = bench.db.value(sql, &[&place]).await?;
+        Ok(seen_if(is_behind, || format!("not behind {place}")))
+    })
+    .await
 }
 
 /// How often the connector has said it.
@@ -133,4 +150,31 @@ async fn happened_once(
     let missing = happened.difference(&arrived).map(|row| format!("{row:?} is not at the receiver"));
     let strange = arrived.difference(happened).map(|row| format!("{row:?} never was in the table"));
     check::no_differences("rows and events", &missing.chain(strange).collect::<Vec<_>>())
+}
+
+/// How many keys there are: some were used in both lives.
+fn distinct(rows: &BTreeSet<Row>) -> usize {
+    rows.iter().map(|(id, _)| id).collect::<BTreeSet<_>>().len()
+}
+
+/// Rows that the topic alone has are named as what they are, and nothing else is.
+async fn verify(bench: &Bench, gone: usize, measured: &mut Measured) -> Result<()> {
+    let config = bench.folder.join("deltafan.yaml");
+    let config = config.to_str().context("the folder's name is no UTF-8")?;
+    let words = ["verify", "--json", "--limit", "1", "--config", config];
+    let (status, said) = bench.deltafan("verify", &words).run(COMMAND).await?;
+    ensure!(!status.success(), "verify names nothing: {said}");
+    let last = said.lines().last().context("verify says nothing")?;
+    let report: Value = serde_json::from_str(last).with_context(|| format!("verify says {last:?}"))?;
+    let compared = report.pointer("/pipelines/0/compared").and_then(Value::as_array);
+    let mut extra = 0;
+    for one in compared.context("verify has compared nothing")? {
+        let of = |name: &str| one.get(name).and_then(Value::as_u64).unwrap_or_default();
+        ensure!(of("missing") + of("doubled") + of("different") == 0, "verify finds what is not so: {one}");
+        extra += of("extra");
+    }
+    check::equal("rows that verify calls extra", extra, u64::try_from(gone)?)?;
+    ensure!(last.contains("the database was set back since"), "verify does not say why: {last}");
+    measured.add(format!("verify names {extra} of the former life, and nothing else"));
+    Ok(())
 }

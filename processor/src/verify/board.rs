@@ -58,6 +58,11 @@ impl Between {
         self.set_aside = set_aside;
     }
 
+    /// When the life of the database began that the window is of, in microseconds since 1970; 0 where nothing is known of that.
+    pub(super) fn life_us(&self) -> i64 {
+        self.base.as_ref().map_or(0, Base::since_us)
+    }
+
     /// The first and the last second that count, since 1970.
     pub(super) fn seconds(&self) -> (i64, i64) {
         self.seconds
@@ -68,6 +73,10 @@ impl Between {
         self.late.take(change.source.tx_id);
         let has_passed = self.positions.get(&place.0).is_some_and(|position| place.1 < *position);
         let source = &change.source;
+        // Of what came before the database was set back the table and the window have the same: what was not set back.
+        if self.base.as_ref().is_some_and(|base| base.is_before(source.committed_us)) {
+            return;
+        }
         let in_base = self.base.as_ref().is_some_and(|base| base.holds(source.lsn, source.tx_id));
         let is_aside = self.set_aside.contains(&place) && !in_base;
         self.aside += u64::from(is_seen && is_aside);
@@ -419,5 +428,17 @@ mod tests {
         let wrong = |lsn| mistold(&reading, &types, lsn).into_keys().collect::<Vec<_>>();
         assert_eq!(wrong(100), ["b", "c"]);
         assert_eq!(wrong(6), ["b"], "what was told of c is newer than the table");
+    }
+
+    #[test]
+    fn what_came_before_the_database_was_set_back_is_no_difference() {
+        let mut reading = window(&Sums::new());
+        let base = Base::new(LogId::new("c", "t"), 1, "10:10:".to_owned());
+        reading.base = base.map(|base| base.taken(9).since(2));
+        let mut between = Between::new(&reading, By::Content, Positions::from([(0, 1)]));
+        // A number that neither the table's snapshot nor the window's has seen, of the life that is over.
+        between.take((0, 0), &change(2, None, Some((1, CLOCK_S, 5))), false);
+        assert_eq!(between.expected(&Sums::new()), Sums::new());
+        assert_eq!(between.life_us(), 2);
     }
 }

@@ -3,9 +3,8 @@
 use super::contents::{Contents, Said, Version};
 use super::history::{Kept, Logged};
 use super::print::{Image, hash, text};
-use super::table::{ContentRow, Range};
+use super::table::{ContentRow, Range, Stand};
 use crate::decode::{Change, Op};
-use crate::enrich::snapshot::Snapshot;
 use crate::position::{Offset, Partition};
 use crate::transform::{Engagement, Transformed, shown};
 use serde::Deserialize;
@@ -16,7 +15,7 @@ use webhook_protocol::{fields, parse_instant};
 pub(super) fn logged(
     (partition, offset): (Partition, Offset),
     change: &Transformed<'_>,
-    snapshot: &Snapshot,
+    stand: &Stand,
     range: &Range,
 ) -> Option<Logged> {
     let row = change.row()?;
@@ -31,15 +30,11 @@ pub(super) fn logged(
         print: image.print,
         // Columns that are named like computed fields travel under other names: those are not compared.
         others: if row.clashes { None } else { Some(image.others) },
-        is_seen: sees(snapshot, change.source.tx_id),
+        is_seen: stand.sees(&change.source),
+        is_former: stand.is_former(&change.source),
         in_range: range.holds(row.event_ts),
         is_refused: row.duration_ms.is_some_and(|ms| ms < 0),
     })
-}
-
-/// Whether a snapshot sees a change; one without a transaction was read from the table long before.
-pub(super) fn sees(snapshot: &Snapshot, tx_id: Option<u32>) -> bool {
-    tx_id.is_none_or(|tx_id| snapshot.sees(tx_id))
 }
 
 /// What is compared of an event that a receiver holds; `seq` is its place where it does not say itself.

@@ -2,7 +2,7 @@
 
 use super::beginning::{Beginning, Late, lowest};
 use super::boards::Board;
-use super::event::{logged, sees};
+use super::event::logged;
 use super::finding::Tally;
 use super::history::{Lists, Logged};
 use super::log::Log;
@@ -10,7 +10,6 @@ use super::pipeline::{SLACK_US, Verification, blocking};
 use super::table::{Range, Stand, Table};
 use super::{Progress, VerifyError};
 use crate::decode::{Decoded, decode};
-use crate::enrich::snapshot::Snapshot;
 use crate::position::{Offset, Partition, Positions};
 use crate::transform::transform;
 use rdkafka::message::Message;
@@ -37,7 +36,7 @@ impl Verification<'_> {
     pub(super) async fn gather(
         &self,
         table: &Table,
-        stand: Stand,
+        mut stand: Stand,
         log: &Log,
         boards: &mut Vec<Board>,
     ) -> Result<Gathered, VerifyError> {
@@ -62,8 +61,8 @@ impl Verification<'_> {
         let beginning =
             Beginning { committed_us: self.covered_from(&beginning, &lows, &from), ..beginning.0 };
         boards.iter_mut().for_each(|board| board.between.late = Late::of(beginning));
-        let reading =
-            Changes { range: self.range, snapshot: stand.snapshot.clone(), progress: self.progress.clone() };
+        stand.life_us = boards.iter().map(|board| board.between.life_us()).max().unwrap_or_default();
+        let reading = Changes { range: self.range, stand: stand.clone(), progress: self.progress.clone() };
         let (of, starts, stops, mut windows) =
             (log.clone(), from.clone(), ends.clone(), std::mem::take(boards));
         let changes = blocking(move || {
@@ -107,11 +106,8 @@ impl Verification<'_> {
         if unknown.is_empty() || gathered.from == gathered.lows {
             return Ok(());
         }
-        let reading = Changes {
-            range: self.range,
-            snapshot: gathered.stand.snapshot.clone(),
-            progress: self.progress.clone(),
-        };
+        let reading =
+            Changes { range: self.range, stand: gathered.stand.clone(), progress: self.progress.clone() };
         let (of, from, to) = (log.clone(), gathered.lows.clone(), gathered.from.clone());
         let wanted: BTreeSet<i64> = unknown.into_iter().collect();
         let found = blocking(move || {
@@ -159,7 +155,7 @@ fn beginning(log: &Log, lows: &Positions, ends: &Positions) -> Result<(Beginning
 /// How the log's changes are read.
 pub(super) struct Changes {
     pub range: Range,
-    pub snapshot: Snapshot,
+    pub stand: Stand,
     pub progress: Progress,
 }
 
@@ -179,9 +175,9 @@ impl Changes {
             // What can't be decoded is a dead letter, and no change of a row.
             let Ok(Decoded::Change(change)) = decode(message.payload()) else { return true };
             let Ok(change) = transform(change) else { return true };
-            let is_seen = sees(&self.snapshot, change.source.tx_id);
+            let is_seen = self.stand.sees(&change.source);
             boards.iter_mut().for_each(|board| board.between.take(place, &change, is_seen));
-            if let Some(change) = logged(place, &change, &self.snapshot, &self.range) {
+            if let Some(change) = logged(place, &change, &self.stand, &self.range) {
                 take(change);
             }
             true

@@ -36,6 +36,8 @@ pub(super) struct Logged {
     pub others: Option<u32>,
     /// Whether the snapshot sees its transaction.
     pub is_seen: bool,
+    /// Whether it was made before the database's present life began: it was set back since.
+    pub is_former: bool,
     /// Whether the row's time lies in the range.
     pub in_range: bool,
     /// Whether it can't be delivered as an event, by its own values.
@@ -102,31 +104,62 @@ impl Lists {
     pub(super) fn compare_log(&self, beginning: Beginning, tally: &mut Tally) -> Vec<i64> {
         let mut unknown = Vec::new();
         self.each_row(&[], |id, row, changes, _| {
-            // By the WAL: a stretch that was written to the log twice does not bring an older state back.
+            // By the WAL: a stretch that was written to the log twice does not bring an older state back. What came before the
+            // database was set back stands there at the places of what came since, and is older than that.
             let seen = changes.iter().filter(|change| change.is_seen);
-            let last = seen.max_by_key(|change| (change.lsn, change.offset));
+            let last = seen.max_by_key(|change| {
+                (!change.is_former, if change.is_former { 0 } else { change.lsn }, change.offset)
+            });
             let in_range = last.is_some_and(|last| last.in_range);
             match (row, last) {
                 (None, Some(last)) if last.op != Op::Delete && in_range => {
                     tally.checked += 1;
-                    tally.find(Kind::Extra, format!("row {id}: not in the table, and its last change ({}) is no delete; TRUNCATE is not replicated", place(last)));
+                    let why = if last.is_former {
+                        "the database was set back since"
+                    } else {
+                        "TRUNCATE is not replicated"
+                    };
+                    tally.find(
+                        Kind::Extra,
+                        format!(
+                            "row {id}: not in the table, and its last change ({}) is no delete; {why}",
+                            place(last)
+                        ),
+                    );
                 }
                 (None, _) => {}
                 (Some(row), None) if beginning.is_after(row.tx_id) => tally.unchecked += 1,
                 (Some(row), None) => {
                     tally.checked += 1;
                     unknown.push(id);
-                    tally.find(Kind::Missing, format!("row {id}: written by transaction {}, and never came to Kafka", row.tx_id));
+                    tally.find(
+                        Kind::Missing,
+                        format!("row {id}: written by transaction {}, and never came to Kafka", row.tx_id),
+                    );
                 }
                 (Some(row), Some(last)) => {
                     tally.checked += 1;
                     if last.op == Op::Delete {
-                        tally.find(Kind::Missing, format!("row {id}: in the table, and deleted by its last change ({})", place(last)));
+                        tally.find(
+                            Kind::Missing,
+                            format!(
+                                "row {id}: in the table, and deleted by its last change ({})",
+                                place(last)
+                            ),
+                        );
                         return;
                     }
                     let columns = row.print.differences(&last.print);
                     if !columns.is_empty() {
-                        tally.find(Kind::Different, format!("row {id}: {} of its last change ({}) not as in the table", columns.join(", "), place(last)));
+                        let why = if last.is_former { "; the database was set back since" } else { "" };
+                        tally.find(
+                            Kind::Different,
+                            format!(
+                                "row {id}: {} of its last change ({}) not as in the table{why}",
+                                columns.join(", "),
+                                place(last)
+                            ),
+                        );
                     }
                 }
             }

@@ -199,11 +199,8 @@ impl Verification<'_> {
 
     /// Reads the log on to where it ends now: whatever the sink holds came from there.
     async fn read_on(&self, log: &Log, gathered: &mut Gathered) -> Result<(), VerifyError> {
-        let reading = Changes {
-            range: self.range,
-            snapshot: gathered.stand.snapshot.clone(),
-            progress: self.progress.clone(),
-        };
+        let reading =
+            Changes { range: self.range, stand: gathered.stand.clone(), progress: self.progress.clone() };
         let (of, from) = (log.clone(), gathered.ends.clone());
         let further = blocking(move || {
             let (_, to) = of.ends()?;

@@ -4,6 +4,7 @@ use super::VerifyError;
 use super::board::{Sums, Types};
 use super::history::TableRow;
 use super::print::Values;
+use crate::decode::Source;
 use crate::decode::timestamp::Timestamp;
 use crate::enrich::snapshot::Snapshot;
 use crate::postgres::explain;
@@ -65,6 +66,22 @@ pub(super) struct Stand {
     pub snapshot_text: String,
     /// Just after the snapshot was taken.
     pub lsn: String,
+    /// When the present life of the database began, in microseconds since 1970: it was set back then. 0 where nothing is known of that.
+    pub life_us: i64,
+}
+
+impl Stand {
+    /// Whether a change is over: the snapshot sees its transaction, or it was made before the database's present life began, in
+    /// which its transaction's number may belong to another one.
+    pub(super) fn sees(&self, source: &Source<'_>) -> bool {
+        // One without a transaction was read from the table long before.
+        self.is_former(source) || source.tx_id.is_none_or(|tx_id| self.snapshot.sees(tx_id))
+    }
+
+    /// Whether a change was made before the database's present life began.
+    pub(super) fn is_former(&self, source: &Source<'_>) -> bool {
+        source.committed_us < self.life_us
+    }
 }
 
 impl Stand {
@@ -97,7 +114,7 @@ impl Table {
         let snapshot = Snapshot::parse(&text)
             .ok_or_else(|| VerifyError::Away(format!("postgres answered `{text}` as its snapshot")))?;
         let lsn = row.try_get(1).map_err(failed)?;
-        Ok((Self { client, config }, Stand { snapshot, snapshot_text: text, lsn }))
+        Ok((Self { client, config }, Stand { snapshot, snapshot_text: text, lsn, life_us: 0 }))
     }
 
     /// Writes the mark behind all that the snapshot sees; answers where it stands in the WAL.

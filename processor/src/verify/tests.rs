@@ -110,6 +110,7 @@ fn live(id: i64, life: &Life, lists: &mut Lists, kept: &mut Vec<Kept>) {
                 print,
                 others: Some(7),
                 is_seen: number < seen,
+                is_former: false,
                 in_range: true,
                 is_refused: false,
             });
@@ -298,4 +299,35 @@ fn dead_letters_and_what_came_before_a_lane_began_are_no_difference() {
         "1 and 2 are dead letters, 4 came before the lane"
     );
     assert_eq!(missing, [3, 5, 6, 7, 8]);
+}
+
+/// A database that was set back: a key is used again by a row of the new life, which stands before the former one in the WAL, and
+/// another row is gone.
+#[test]
+fn what_a_database_had_before_it_was_set_back_is_extra_and_nothing_else_is_wrong() {
+    let logged = |id, offset, lsn, is_former| Logged {
+        id,
+        partition: 0,
+        offset,
+        lsn,
+        event: event(id, usize::from(is_former)),
+        op: Op::Create,
+        print: print(id, usize::from(is_former)),
+        others: None,
+        is_seen: true,
+        is_former,
+        in_range: true,
+        is_refused: false,
+    };
+    let mut lists = Lists {
+        table: vec![TableRow { id: 1, tx_id: OLDEST_TX + 1, print: print(1, 0) }],
+        log: vec![logged(1, 0, 900, true), logged(2, 1, 950, true), logged(1, 2, 800, false)],
+    };
+    lists.sort();
+    let beginning = Beginning { tx_id: Some(OLDEST_TX), is_cut: false, committed_us: 0 };
+    let mut tally = Tally::new(10);
+    lists.compare_log(beginning, &mut tally);
+    let found: Vec<_> = tally.differences.iter().map(|found| (found.kind, found.what.as_str())).collect();
+    let gone = "row 2: not in the table, and its last change (insert at 0/1) is no delete; the database was set back since";
+    assert_eq!(found, [(Kind::Extra, gone)]);
 }

@@ -43,13 +43,13 @@ impl Base {
 
     /// The same, of a life of the database that began at this time. A time that the database has not come to yet was told by
     /// another clock, and means nothing.
-    pub(super) fn since(self, since_us: i64) -> Self {
+    pub(crate) fn since(self, since_us: i64) -> Self {
         let since_us = if since_us <= self.taken_us { since_us } else { 0 };
         Self { since_us, ..self }
     }
 
     /// When the life of the database began that it belongs to; 0 where nothing is known of that.
-    pub(super) fn since_us(&self) -> i64 {
+    pub(crate) fn since_us(&self) -> i64 {
         self.since_us
     }
 
@@ -76,7 +76,7 @@ impl Base {
     }
 
     /// Whether what was committed at this time belongs to a life of the database that was over when it was taken.
-    pub(super) fn is_before(&self, committed_us: i64) -> bool {
+    pub(crate) fn is_before(&self, committed_us: i64) -> bool {
         committed_us < self.since_us
     }
 
