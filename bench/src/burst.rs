@@ -14,7 +14,7 @@ const INSERT: &str = "INSERT INTO engagement_events (user_id, content_id, event_
 /// # Errors
 /// Something does not answer.
 pub async fn measure(pipeline: &Pipeline, rows: u32, brokers: &str) -> Result<()> {
-    let bare = Bare::at_the_end(brokers)?.arrivals(usize::try_from(rows)?);
+    let bare = Bare::at_the_end(brokers)?.arrivals(usize::try_from(rows)?, false);
     let before = pipeline.stored().await?;
     pipeline.database.execute(INSERT, &[&pipeline.content, &i32::try_from(rows)?]).await?;
     let commit = Instant::now();

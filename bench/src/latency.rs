@@ -2,16 +2,17 @@
 //! same content, so the score is the number of rows that are visible; the receiver counts what it has stored; and the moment
 //! at which either count passes k is the moment at which row k was there.
 //!
-//! A row is due at its moment, whatever became of those before it: several clients commit, so that a slow commit delays its own rows alone.
+//! Several clients commit in turns. The k-th of all commits is held against the k-th arrival, so a row that overtakes another is not seen
+//! to. The time counts from the commit: one that comes late because Postgres was slow is not the pipeline's.
 
-use crate::bare::{Arrival, Bare};
+use crate::bare::Bare;
 use crate::pipeline::{Addresses, Pipeline, quantile, say};
 use anyhow::{Context, Result, bail};
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Statement};
 use uuid::Uuid;
 
 /// Seconds at the beginning that are not counted: connections are made, caches filled.
@@ -24,6 +25,8 @@ const LOOK: Duration = Duration::from_micros(300);
 const PATIENCE: Duration = Duration::from_secs(20);
 /// So many commits a second are left to one client.
 const COMMITS_EACH: u32 = 100;
+/// Postgres has a hundred connections for everybody.
+const MOST_CLIENTS: u32 = 40;
 
 /// What is written.
 #[derive(Debug, Clone, Copy)]
@@ -42,9 +45,13 @@ impl Load {
     }
 
     /// The commits of one of `clients`: the number of rows of each is told at the moment at which it was known to be committed.
-    async fn client(self, client: Client, content: Uuid, which: u32, clients: u32) -> Result<Vec<Instant>> {
-        let insert = client.prepare(INSERT).await?;
-        let began = tokio::time::Instant::now();
+    async fn client(
+        self,
+        (client, insert): (Client, Statement),
+        content: Uuid,
+        (which, clients): (u32, u32),
+        began: tokio::time::Instant,
+    ) -> Result<Vec<Instant>> {
         let rows = i32::try_from(self.together)?;
         let mut commits = Vec::new();
         for number in (which..self.commits()).step_by(usize::try_from(clients)?) {
@@ -64,11 +71,19 @@ impl Load {
 pub async fn measure(pipeline: &Pipeline, addresses: &Addresses, wanted: Load) -> Result<()> {
     let (rows, together) =
         (usize::try_from(wanted.commits() * wanted.together)?, usize::try_from(wanted.together)?);
-    let bare = Bare::at_the_end(&addresses.kafka_brokers)?.arrivals(rows);
-    let clients = (wanted.rate / wanted.together).div_ceil(COMMITS_EACH);
+    let bare = Bare::at_the_end(&addresses.kafka_brokers)?.arrivals(rows, true);
+    let stored_before = pipeline.stored().await?;
+    let clients = (wanted.rate / wanted.together).div_ceil(COMMITS_EACH).clamp(1, MOST_CLIENTS);
+    let mut connected = Vec::new();
+    for _ in 0..clients {
+        let client = addresses.database().await?;
+        let insert = client.prepare(INSERT).await?;
+        connected.push((client, insert));
+    }
+    let began = tokio::time::Instant::now();
     let mut writing = JoinSet::new();
-    for which in 0..clients {
-        writing.spawn(wanted.client(addresses.database().await?, pipeline.content, which, clients));
+    for (which, client) in (0..).zip(connected) {
+        writing.spawn(wanted.client(client, pipeline.content, (which, clients), began));
     }
     let load = async {
         let mut commits = Vec::with_capacity(rows);
@@ -78,7 +93,6 @@ pub async fn measure(pipeline: &Pipeline, addresses: &Addresses, wanted: Load) -
         commits.sort_unstable();
         anyhow::Ok(commits)
     };
-    let stored_before = pipeline.stored().await?;
     let (visible_now, stored_now) = (Cell::new(0), Cell::new(0));
     let visible = watch(rows, async || {
         visible_now.set(pipeline.visible().await?);
@@ -118,21 +132,21 @@ pub async fn measure(pipeline: &Pipeline, addresses: &Addresses, wanted: Load) -
         tell(&format!("commit → {what}"), took.collect())?;
     }
     for (stage, what) in STAGES.iter().enumerate() {
-        tell(what, arrived.iter().map(|arrival| between(arrival, stage)).collect())?;
+        tell(what, arrived.iter().filter_map(|arrival| Some(between(arrival.way_us?, stage))).collect())?;
     }
     Ok(())
 }
 
-/// The stretches between the times of an [`Arrival`].
+/// The stretches between the times of an [`crate::bare::Arrival`]; they begin before the client learns of the commit.
 const STAGES: [&str; 3] = [
-    "  of it, Postgres' commit → the connector",
+    "  Postgres' commit → the connector",
     "  the connector → Kafka's client in Connect",
     "  Kafka's client → a bare consumer",
 ];
 
-/// How long a stage took; nothing where a clock that counts milliseconds seems to be ahead.
-fn between(arrival: &Arrival, stage: usize) -> Duration {
-    let at = |stage: usize| arrival.way_us.get(stage).copied().unwrap_or_default();
+/// How long a stage took. Kafka's client counts whole milliseconds: the stage before it seems up to one too short, the one after it too long.
+fn between(way_us: [i64; 4], stage: usize) -> Duration {
+    let at = |stage: usize| way_us.get(stage).copied().unwrap_or_default();
     Duration::from_micros(u64::try_from(at(stage + 1) - at(stage)).unwrap_or_default())
 }
 

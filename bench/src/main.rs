@@ -46,7 +46,7 @@ enum Measure {
         #[arg(long, default_value_t = 60)]
         seconds: u32,
         /// Rows in each transaction.
-        #[arg(long, default_value_t = 1)]
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
         together: u32,
     },
     /// Many rows in one statement: until Kafka has them (as a bare consumer sees it), and until both sinks have them.

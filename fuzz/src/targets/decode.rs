@@ -36,6 +36,7 @@ impl Decode {
             title: Some("A \"title\"".into()),
             length_seconds: Some(600),
             version: Some(7),
+            ..Content::default()
         };
         Ok(Self { values: recorded()?, content })
     }

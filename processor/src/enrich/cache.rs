@@ -99,8 +99,9 @@ impl Cache {
 
     /// Forgets everything: it is read again from the beginning.
     pub fn clear(&self) {
-        self.generation.fetch_add(1, Ordering::AcqRel);
+        // In this order: whoever sees the new generation sees as well that nothing has been reached in it.
         self.reached.send_replace(Positions::new());
+        self.generation.fetch_add(1, Ordering::AcqRel);
         let mut contents = self.write();
         contents.known.clear();
         contents.learnt.clear();

@@ -81,7 +81,10 @@ impl Enricher {
         recent: &'r mut Recent,
     ) -> Option<&'r Arc<Content>> {
         // Where the cache may be behind, so may be what it said before.
-        let Freshness::Sure(_) = freshness else { return None };
+        let Freshness::Sure(generation) = freshness else { return None };
+        if generation != self.cache.generation() {
+            return None;
+        }
         recent.get(id, || self.known(id, freshness))
     }
 
