@@ -95,6 +95,20 @@ fn alike_with_schema(bencher: Bencher<'_, '_>) {
     });
 }
 
+/// From the bytes of a record to rows that were read.
+#[divan::bench(name = "decode_alike_and_transform")]
+fn alike_rows(bencher: Bencher<'_, '_>) {
+    let (values, mut decoder) = (inserts(RECORDED), Decoder::default());
+    bencher.bench_local(|| {
+        for value in &values {
+            match decoder.decode(Some(value.as_bytes())).unwrap() {
+                Decoded::Change(change) => drop(black_box(transform(change).unwrap())),
+                Decoded::Without(kind) => panic!("{kind:?}"),
+            }
+        }
+    });
+}
+
 #[divan::bench(name = "transform")]
 fn rows(bencher: Bencher<'_, '_>) {
     let values = inserts(RECORDED);

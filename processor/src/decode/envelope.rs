@@ -1,6 +1,6 @@
 //! Debezium's JSON envelope, with or without the converter's `schema`.
 
-use super::row::Columns;
+use super::row::ColumnParts;
 use super::scan::{Scan, set};
 use super::{Change, Decoded, Image, Op, Place, Source, WithoutEffect};
 use serde::{Deserialize, Deserializer};
@@ -104,6 +104,9 @@ pub(super) struct SourceBlock<'a> {
     /// As text in a text: read where it stands.
     #[serde(borrow, default, deserialize_with = "raw_or_null")]
     sequence: Option<&'a str>,
+    /// What `sequence` says, where that was read on the way.
+    #[serde(skip)]
+    place: Option<Place>,
     ts_ms: i64,
     #[serde(default)]
     ts_us: Option<i64>,
@@ -175,8 +178,8 @@ fn scanned(bytes: &[u8]) -> Option<Envelope<'_>> {
 }
 
 fn scanned_image<'a>(scan: &mut Scan<'a>) -> Option<Option<Image<'a>>> {
-    let image = scan.read_or_null(Columns::scanned)?;
-    Some(image.map(|(json, columns)| Image { json, columns }))
+    let image = scan.read_or_null(ColumnParts::scanned)?;
+    Some(image.map(|(json, parts)| Image { json, row: parts.and_then(|parts| parts.row(json)) }))
 }
 
 fn scanned_source<'a>(scan: &mut Scan<'a>) -> Option<SourceBlock<'a>> {
@@ -204,6 +207,8 @@ pub(super) struct SourceParts<'a> {
     pub lsn: Option<Option<i64>>,
     pub tx_id: Option<Option<i64>>,
     pub sequence: Option<Option<&'a str>>,
+    /// In place of `sequence`.
+    pub place: Option<Place>,
     pub ts_ms: Option<i64>,
     pub ts_us: Option<Option<i64>>,
 }
@@ -219,6 +224,7 @@ impl<'a> SourceParts<'a> {
             lsn: unsigned(self.lsn)?,
             tx_id: unsigned(self.tx_id)?,
             sequence: self.sequence.flatten(),
+            place: self.place,
             ts_ms: self.ts_ms?,
             ts_us: self.ts_us.flatten(),
         })
@@ -234,7 +240,7 @@ fn read(bytes: &[u8]) -> Result<Envelope<'_>, DecodeError> {
     Ok(serde_json::from_slice(bytes)?)
 }
 
-pub(super) fn classify(envelope: Envelope<'_>) -> Result<Decoded<'_>, DecodeError> {
+fn classify(envelope: Envelope<'_>) -> Result<Decoded<'_>, DecodeError> {
     let Some(Text(op)) = envelope.op else {
         // A row without an operation is a damaged change, whatever else it looks like.
         if envelope.before.is_some() || envelope.after.is_some() {
@@ -264,7 +270,7 @@ pub(super) fn classify(envelope: Envelope<'_>) -> Result<Decoded<'_>, DecodeErro
     Ok(Decoded::Change(change))
 }
 
-fn require_images(change: &Change<'_>) -> Result<(), DecodeError> {
+pub(super) fn require_images(change: &Change<'_>) -> Result<(), DecodeError> {
     let op = change.op.letter();
     if change.op != Op::Delete && change.after.is_none() {
         return Err(DecodeError::MissingImage { op, image: "after", remedy: "the message is damaged" });
@@ -277,7 +283,7 @@ fn require_images(change: &Change<'_>) -> Result<(), DecodeError> {
 }
 
 impl<'a> SourceBlock<'a> {
-    fn into_source(self, op: Op) -> Result<Source<'a>, DecodeError> {
+    pub(super) fn into_source(self, op: Op) -> Result<Source<'a>, DecodeError> {
         let missing = |column: &'static str| DecodeError::Column {
             column,
             problem: "missing from the `source` block".to_owned(),
@@ -300,7 +306,7 @@ impl<'a> SourceBlock<'a> {
             table: self.table,
             lsn,
             tx_id,
-            place: self.sequence.filter(|_| op != Op::Read).and_then(Place::parse),
+            place: self.place.or_else(|| Place::parse(self.sequence?)).filter(|_| op != Op::Read),
             committed_us: self.ts_us.unwrap_or_else(|| self.ts_ms.saturating_mul(1000)),
         })
     }

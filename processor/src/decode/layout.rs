@@ -1,13 +1,14 @@
 //! Layouts: a connector writes the messages of a table one like the other, with the same names in the same order, so most of a message is
 //! known before it is read. Whoever has seen one compares the text between the values with the next one's, and reads the values alone.
+//! What names the table and the operation is part of that text: a layout is of one table and one operation.
 //!
 //! What is read so is what [`decode`] reads (a layout is kept only if it reads its own sample so, and a property test tries the rest);
 //! everything else is left to it. The texts between the values are the sample's, byte for byte, so they are valid where the sample was.
 
-use super::envelope::{DecodeError, Envelope, SourceParts, Text, classify, decode};
-use super::row::{COMPUTED_FIELDS, ColumnParts, Columns};
+use super::envelope::{DecodeError, SourceParts, decode, require_images};
+use super::row::{COMPUTED_FIELDS, ColumnParts, EngagementRow};
 use super::scan::Scan;
-use super::{Change, Decoded, Image};
+use super::{Change, Decoded, Image, Op, Place};
 use std::ops::Range;
 
 /// Layouts that are kept: some tables, and inserts, updates and deletes of each.
@@ -39,9 +40,9 @@ impl Decoder {
             return decode(value);
         };
         for (index, layout) in self.layouts.iter().enumerate() {
-            if let Some(envelope) = layout.read(text) {
+            if let Some(change) = layout.read(text) {
                 self.layouts.swap(index, index / 2);
-                return classify(envelope);
+                return Ok(Decoded::Change(change));
             }
         }
         let decoded = decode(value)?;
@@ -64,17 +65,17 @@ impl Decoder {
 /// What a message looks like.
 #[derive(Debug)]
 struct Layout {
-    sample: Box<str>,
+    op: Op,
     values: Vec<Value>,
     /// What follows the last value.
-    end: usize,
+    end: Box<[u8]>,
 }
 
-/// A value within the sample, or a place between values.
+/// A value, or a place between values.
 #[derive(Debug)]
 struct Value {
-    /// The text between the value before and this one, within the sample.
-    before: Range<usize>,
+    /// The text between the value before and this one; with the value itself, where that is part of the layout.
+    text: Box<[u8]>,
     role: Role,
 }
 
@@ -82,11 +83,11 @@ struct Value {
 enum Role {
     /// Not used; it differs from message to message all the same.
     Skipped,
-    Op,
     WrittenMs,
-    Db,
-    Schema,
-    Table,
+    /// A text that is part of the layout, and how long it is.
+    Db(usize),
+    Schema(usize),
+    Table(usize),
     Lsn,
     TxId,
     Sequence,
@@ -95,6 +96,16 @@ enum Role {
     /// Within the row as it was, or as it is.
     Before(Column),
     After(Column),
+}
+
+impl Role {
+    /// How long its value is, where that is part of the layout.
+    fn known_length(self) -> Option<usize> {
+        match self {
+            Self::Db(length) | Self::Schema(length) | Self::Table(length) => Some(length),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,6 +138,10 @@ enum Within {
 /// What a name means.
 enum Meaning {
     Value(Role),
+    /// Not used. Where it is null it nearly always is, so that is part of the layout.
+    Unused,
+    /// A text that is part of the layout.
+    Known(fn(usize) -> Role),
     Object(Within),
     /// Always the same, or part of what is always the same.
     Constant,
@@ -147,22 +162,21 @@ impl Within {
                 "source" => Meaning::Object(Self::Source),
                 "before" => Meaning::Object(Self::Row(Role::Before)),
                 "after" => Meaning::Object(Self::Row(Role::After)),
-                "op" => Meaning::Value(Role::Op),
                 "ts_ms" => Meaning::Value(Role::WrittenMs),
-                "ts_us" | "ts_ns" | "transaction" => Meaning::Value(Role::Skipped),
+                "ts_us" | "ts_ns" | "transaction" => Meaning::Unused,
                 _ => Meaning::Constant,
             },
             Self::Source => match name {
                 "version" | "connector" | "name" | "snapshot" => Meaning::Constant,
-                "db" => Meaning::Value(Role::Db),
-                "schema" => Meaning::Value(Role::Schema),
-                "table" => Meaning::Value(Role::Table),
+                "db" => Meaning::Known(Role::Db),
+                "schema" => Meaning::Known(Role::Schema),
+                "table" => Meaning::Known(Role::Table),
                 "lsn" => Meaning::Value(Role::Lsn),
                 "txId" => Meaning::Value(Role::TxId),
                 "sequence" => Meaning::Value(Role::Sequence),
                 "ts_ms" => Meaning::Value(Role::TsMs),
                 "ts_us" => Meaning::Value(Role::TsUs),
-                _ => Meaning::Value(Role::Skipped),
+                _ => Meaning::Unused,
             },
             // Such a row is left to whoever notices the clash.
             Self::Row(_) if COMPUTED_FIELDS.contains(&name) => Meaning::Unfit,
@@ -215,11 +229,12 @@ impl<'a> Row<'a> {
 
     fn image(self) -> Option<Option<Image<'a>>> {
         let Some(json) = self.json else { return Some(None) };
-        let columns = match self.columns {
-            Some(columns) => Some(columns.columns()?),
+        let row = match self.columns {
+            // A row in which something is wrong is left to whoever says what.
+            Some(columns) => Some(columns.row(json)?),
             None => None,
         };
-        Some(Some(Image { json, columns }))
+        Some(Some(Image { json, row }))
     }
 }
 
@@ -230,11 +245,8 @@ impl Layout {
         if text.len() > LONGEST {
             return None;
         }
-        let reads_so = |layout: &Self| match layout.read(text).map(classify) {
-            Some(Ok(Decoded::Change(change))) => {
-                change == *expected && columns_of(&change) == columns_of(expected)
-            }
-            _ => false,
+        let reads_so = |layout: &Self| {
+            layout.read(text).is_some_and(|read| read == *expected && rows_of(&read) == rows_of(expected))
         };
         let whole = [
             (Within::Message, true),
@@ -242,74 +254,79 @@ impl Layout {
             (Within::Message, false),
             (Within::Wrapper, false),
         ];
-        whole.into_iter().filter_map(|(whole, columns)| Self::of(text, whole, columns)).find(reads_so)
+        let layouts = whole.into_iter().filter_map(|(whole, columns)| {
+            let (values, end) = values(text, whole, columns)?;
+            Some(Self { op: expected.op, values, end })
+        });
+        layouts.into_iter().find(reads_so)
     }
 
-    /// The layout of a text that is this as a whole, with the columns of its rows, or with rows in one piece. None where a value
-    /// that is used is there twice.
-    fn of(text: &str, whole: Within, columns: bool) -> Option<Self> {
-        let mut found = Vec::new();
+    /// The change in a message of this layout; `None` where it is of another one.
+    fn read<'a>(&self, text: &'a str) -> Option<Change<'a>> {
         let mut scan = Scan::new(text);
-        members(&mut scan, whole, columns, &mut found)?;
-        let used = |role: &Role| {
-            !matches!(role, Role::Skipped | Role::Before(Column::Skipped) | Role::After(Column::Skipped))
-        };
-        let is_twice = |(index, (_, role)): (usize, &(Range<usize>, Role))| {
-            used(role) && found.iter().skip(index + 1).any(|(_, other)| other == role)
-        };
-        if found.iter().enumerate().any(is_twice) {
-            return None;
-        }
-        let (mut end, mut values) = (0, Vec::with_capacity(found.len()));
-        for (place, role) in found {
-            values.push(Value { before: end..place.start, role });
-            end = place.end;
-        }
-        Some(Self { sample: text.into(), values, end })
-    }
-
-    /// A message of this layout; `None` where it is of another one.
-    fn read<'a>(&self, text: &'a str) -> Option<Envelope<'a>> {
-        let mut scan = Scan::new(text);
-        let (mut op, mut written_ms, mut source) = (None, None, SourceParts::default());
+        let mut source = SourceParts::default();
         let (mut before, mut after) = (Row::default(), Row::default());
         for value in &self.values {
-            scan.literal(self.sample.get(value.before.clone())?)?;
+            scan.literal(&value.text)?;
             match value.role {
                 Role::Skipped => drop(scan.raw()?),
-                Role::Op => op = Some(scan.string()?),
-                Role::WrittenMs => written_ms = scan.integer_or_null()?,
-                Role::Db => source.db = Some(scan.string()?),
-                Role::Schema => source.schema = Some(scan.string()?),
-                Role::Table => source.table = Some(scan.string()?),
+                Role::WrittenMs => drop(scan.integer_or_null()?),
+                Role::Db(length) => source.db = Some(scan.last(length)?),
+                Role::Schema(length) => source.schema = Some(scan.last(length)?),
+                Role::Table(length) => source.table = Some(scan.last(length)?),
                 Role::Lsn => source.lsn = Some(scan.integer_or_null()?),
                 Role::TxId => source.tx_id = Some(scan.integer_or_null()?),
-                Role::Sequence => source.sequence = Some(scan.raw_or_null()?),
+                Role::Sequence => match scan.sequence() {
+                    Some((committed, lsn)) => source.place = Some(Place { committed: Some(committed), lsn }),
+                    None => source.sequence = Some(scan.raw_or_null()?),
+                },
                 Role::TsMs => source.ts_ms = Some(scan.integer()?),
                 Role::TsUs => source.ts_us = Some(scan.integer_or_null()?),
                 Role::Before(column) => before.take(column, &mut scan)?,
                 Role::After(column) => after.take(column, &mut scan)?,
             }
         }
-        scan.literal(self.sample.get(self.end..)?)?;
+        scan.literal(&self.end)?;
         if !scan.is_at_end() {
             return None;
         }
-        Some(Envelope {
-            payload: None,
-            op: Some(Text(op?.into())),
-            before: before.image()?,
-            after: after.image()?,
-            source: Some(source.block()?),
-            status: None,
-            ts_ms: written_ms,
-        })
+        let source = source.block()?.into_source(self.op).ok()?;
+        let change = Change { op: self.op, before: before.image()?, after: after.image()?, source };
+        require_images(&change).is_ok().then_some(change)
     }
 }
 
-/// The columns that were read with the rows of a change.
-fn columns_of<'c, 'a>(change: &'c Change<'a>) -> [Option<&'c Columns<'a>>; 2] {
-    [&change.before, &change.after].map(|row| row.as_ref().and_then(|image| image.columns.as_ref()))
+/// The rows that were read with a change.
+fn rows_of<'c, 'a>(change: &'c Change<'a>) -> [Option<&'c EngagementRow<'a>>; 2] {
+    [&change.before, &change.after].map(|image| image.as_ref().and_then(|image| image.row.as_ref()))
+}
+
+/// The values of a text that is this as a whole, with the columns of its rows, or with rows in one piece, and what follows the last
+/// one. None where a value that is used is there twice.
+fn values(text: &str, whole: Within, columns: bool) -> Option<(Vec<Value>, Box<[u8]>)> {
+    let mut found = Vec::new();
+    let mut scan = Scan::new(text);
+    members(&mut scan, whole, columns, &mut found)?;
+    let used = |role: &Role| {
+        !matches!(role, Role::Skipped | Role::Before(Column::Skipped) | Role::After(Column::Skipped))
+    };
+    let is_same = |one: &Role, other: &Role| std::mem::discriminant(one) == std::mem::discriminant(other);
+    let is_twice = |(index, (_, role)): (usize, &(Range<usize>, Role))| {
+        let same = |(_, other): &(Range<usize>, Role)| {
+            if role.known_length().is_some() { is_same(role, other) } else { role == other }
+        };
+        used(role) && found.iter().skip(index + 1).any(same)
+    };
+    if found.iter().enumerate().any(is_twice) {
+        return None;
+    }
+    let (mut end, mut values) = (0, Vec::with_capacity(found.len()));
+    for (place, role) in found {
+        let text_end = if role.known_length().is_some() { place.end } else { place.start };
+        values.push(Value { text: text.get(end..text_end)?.as_bytes().into(), role });
+        end = place.end;
+    }
+    Some((values, text.get(end..)?.as_bytes().into()))
 }
 
 /// The values of the object that stands here, where they lie and what they mean.
@@ -337,6 +354,15 @@ fn members(
             },
             Meaning::Object(_) | Meaning::Constant => drop(scan.raw()?),
             Meaning::Unfit => return None,
+            Meaning::Known(role) => {
+                let length = scan.string()?.len();
+                found.push((start..scan.at(), role(length)));
+            }
+            Meaning::Unused => {
+                if scan.raw()? != "null" {
+                    found.push((start..scan.at(), Role::Skipped));
+                }
+            }
             Meaning::Value(role) => {
                 scan.raw()?;
                 found.push((start..scan.at(), role));
@@ -407,7 +433,7 @@ mod tests {
             changes += 1;
             let Some(layout) = Layout::learn(&value, &decoded) else { continue };
             let later = later(&value);
-            let read = layout.read(&later).map(classify);
+            let read = layout.read(&later).map(|change| Ok(Decoded::Change(change)));
             assert_eq!(read.map(told), Some(told(decode(Some(later.as_bytes())))), "{later}");
             by_layout += 1;
         }

@@ -62,21 +62,21 @@ pub struct Source<'a> {
     pub committed_us: i64,
 }
 
-/// A row as it was or is: its JSON text, and the columns of an engagement event, where they could be read on the way.
+/// A row as it was or is: its JSON text, and the engagement event that it is, where that could be read on the way.
 #[derive(Debug, Clone)]
 pub struct Image<'a> {
     /// The text.
     pub json: &'a str,
-    columns: Option<row::Columns<'a>>,
+    row: Option<row::EngagementRow<'a>>,
 }
 
 impl<'a> From<&'a str> for Image<'a> {
     fn from(json: &'a str) -> Self {
-        Self { json, columns: None }
+        Self { json, row: None }
     }
 }
 
-/// Columns follow from the text.
+/// The event follows from the text.
 impl PartialEq for Image<'_> {
     fn eq(&self, other: &Self) -> bool {
         self.json == other.json

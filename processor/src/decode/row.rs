@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use uuid::Uuid;
 
 /// A row of `engagement_events`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct EngagementRow<'a> {
     /// The whole row as JSON text: an object, by column name.
     pub json: &'a str,
@@ -55,8 +55,8 @@ pub const COMPUTED_FIELDS: [&str; 9] = [
 ];
 
 /// What serde reads; the names in the second half are there to notice a clash.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-pub(super) struct Columns<'a> {
+#[derive(Debug, Default, Deserialize)]
+struct Columns<'a> {
     id: i64,
     #[serde(borrow, default)]
     content_id: Option<Text<'a>>,
@@ -88,7 +88,7 @@ pub(super) struct Columns<'a> {
     committed_at: There,
 }
 
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// A column that is there and null is told from one that is not there.
@@ -102,7 +102,7 @@ fn raw_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de
 }
 
 /// Whether a column is there, whatever its value: a null, which an `Option` takes for absence, counts as well.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Default)]
 struct There(bool);
 
 impl<'de> Deserialize<'de> for There {
@@ -111,23 +111,7 @@ impl<'de> Deserialize<'de> for There {
     }
 }
 
-impl<'a> Columns<'a> {
-    /// Those of the row that stands here, as Debezium writes it; serde knows all others, and those with a column that clashes.
-    pub(super) fn scanned(scan: &mut Scan<'a>) -> Option<Self> {
-        let mut parts = ColumnParts::default();
-        scan.object(|scan, name| match name {
-            "id" => set(&mut parts.id, scan.integer()?),
-            "content_id" => set(&mut parts.content_id, scan.string_or_null()?),
-            "event_ts" => set(&mut parts.event_ts, scan.string_or_null()?),
-            "duration_ms" => set(&mut parts.duration_ms, scan.integer_or_null()?),
-            "device" => set(&mut parts.device, scan.raw_or_null()?),
-            "user_id" => set(&mut parts.user_id, scan.raw_or_null()?),
-            _ if COMPUTED_FIELDS.contains(&name) => None,
-            _ => scan.raw().map(|_| ()),
-        })?;
-        parts.columns()
-    }
-
+impl Columns<'_> {
     fn clashes(&self) -> bool {
         self.event_id.0
             || self.op.0
@@ -153,18 +137,51 @@ pub(super) struct ColumnParts<'a> {
 }
 
 impl<'a> ColumnParts<'a> {
-    /// The columns, where the key is there.
-    pub(super) fn columns(self) -> Option<Columns<'a>> {
-        Some(Columns {
+    /// Those of the row that stands here, as Debezium writes it; serde knows all others, and those with a column that clashes.
+    pub(super) fn scanned(scan: &mut Scan<'a>) -> Option<Self> {
+        let mut parts = ColumnParts::default();
+        scan.object(|scan, name| match name {
+            "id" => set(&mut parts.id, scan.integer()?),
+            "content_id" => set(&mut parts.content_id, scan.string_or_null()?),
+            "event_ts" => set(&mut parts.event_ts, scan.string_or_null()?),
+            "duration_ms" => set(&mut parts.duration_ms, scan.integer_or_null()?),
+            "device" => set(&mut parts.device, scan.raw_or_null()?),
+            "user_id" => set(&mut parts.user_id, scan.raw_or_null()?),
+            _ if COMPUTED_FIELDS.contains(&name) => None,
+            _ => scan.raw().map(|_| ()),
+        })?;
+        Some(parts)
+    }
+
+    /// The row, where nothing is missing or wrong: what is, [`engagement_row`] says.
+    pub(super) fn row(self, json: &'a str) -> Option<EngagementRow<'a>> {
+        if self.user_id.flatten().is_some_and(is_key_only) {
+            return None;
+        }
+        let content_id = match self.content_id.flatten() {
+            Some(text) => Some(Uuid::try_parse(text).ok()?),
+            None => None,
+        };
+        let event_ts = match self.event_ts.flatten() {
+            Some(text) => Some(Timestamp::parse(text)?),
+            None => None,
+        };
+        Some(EngagementRow {
+            json,
             id: self.id?,
-            content_id: self.content_id.flatten().map(|text| Text(text.into())),
-            event_ts: self.event_ts.map(|time| time.map(|text| Text(text.into()))),
+            content_id,
+            event_ts,
+            has_event_ts: self.event_ts.is_some(),
             duration_ms: self.duration_ms.flatten(),
             device: self.device.flatten(),
-            user_id: self.user_id.flatten(),
-            ..Columns::default()
+            clashes: false,
         })
     }
+}
+
+/// Where only the key was logged, Debezium makes the other columns null, or empty where they may not be: no UUID is.
+fn is_key_only(user_id: &str) -> bool {
+    user_id == r#""""#
 }
 
 /// Reads the row image of an engagement event.
@@ -173,17 +190,16 @@ impl<'a> ColumnParts<'a> {
 /// A missing key, a column of another type, a content id that is no UUID, a time that is none; an image that holds nothing
 /// but the key.
 pub fn engagement_row(image: Image<'_>) -> Result<EngagementRow<'_>, DecodeError> {
-    let Image { json, columns } = image;
+    let Image { json, row } = image;
+    if let Some(row) = row {
+        return Ok(row);
+    }
     // An array would be taken column by column: only an object names what it holds.
     if !json.trim_ascii_start().starts_with('{') {
         return Err(DecodeError::NotDebezium("its row image is no object"));
     }
-    let columns = match columns {
-        Some(columns) => columns,
-        None => serde_json::from_str(json)?,
-    };
-    // Where only the key was logged, Debezium makes the other columns null, or empty where they may not be: no UUID is.
-    if columns.user_id.is_some_and(|user_id| user_id == r#""""#) {
+    let columns: Columns<'_> = serde_json::from_str(json)?;
+    if columns.user_id.is_some_and(is_key_only) {
         return Err(DecodeError::KeyOnly);
     }
     let wrong = |column, text: &str, expected: &str| DecodeError::Column {
@@ -219,16 +235,16 @@ mod tests {
     use crate::decode::tests::{damaged, rows};
     use proptest::prelude::*;
 
-    fn scanned(row: &str) -> Option<Columns<'_>> {
+    fn scanned(row: &str) -> Option<EngagementRow<'_>> {
         let mut scan = Scan::new(row);
-        let columns = Columns::scanned(&mut scan)?;
-        scan.is_at_end().then_some(columns)
+        let parts = ColumnParts::scanned(&mut scan)?;
+        scan.is_at_end().then_some(parts)?.row(row)
     }
 
     #[test]
     fn every_real_row_is_scanned() {
         for row in rows() {
-            assert_eq!(scanned(&row), serde_json::from_str(&row).ok(), "{row}");
+            assert_eq!(scanned(&row), engagement_row(row.as_str().into()).ok(), "{row}");
             assert!(scanned(&row).is_some(), "{row}");
         }
     }
@@ -238,9 +254,9 @@ mod tests {
         #[test]
         fn what_is_scanned_is_what_serde_reads(row in damaged(rows())) {
             if let Ok(row) = std::str::from_utf8(&row)
-                && let Some(columns) = scanned(row)
+                && let Some(scanned) = scanned(row)
             {
-                prop_assert_eq!(Some(columns), serde_json::from_str(row).ok());
+                prop_assert_eq!(Some(scanned), engagement_row(row.into()).ok());
             }
         }
     }

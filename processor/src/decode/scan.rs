@@ -35,13 +35,23 @@ impl<'a> Scan<'a> {
     }
 
     /// The text from there to here.
+    #[inline]
     pub(super) fn since(&self, start: usize) -> Option<&'a str> {
         self.text.get(start..self.at)
     }
 
+    /// What stands between the quotation marks of a text of this length that ends here.
+    #[inline]
+    pub(super) fn last(&self, length: usize) -> Option<&'a str> {
+        let end = self.at.checked_sub(1)?;
+        self.text.get(end.checked_sub(length)?..end)
+    }
+
     /// Just this text.
-    pub(super) fn literal(&mut self, text: &str) -> Option<()> {
-        self.rest().starts_with(text.as_bytes()).then(|| self.at += text.len())
+    #[inline]
+    pub(super) fn literal(&mut self, text: &[u8]) -> Option<()> {
+        let here = self.rest().get(..text.len())?;
+        is_same(here, text).then(|| self.at += text.len())
     }
 
     /// Whether an object begins here.
@@ -72,6 +82,7 @@ impl<'a> Scan<'a> {
     }
 
     /// A text without any escape.
+    #[inline]
     pub(super) fn string(&mut self) -> Option<&'a str> {
         self.take(b'"')?;
         let start = self.at;
@@ -81,19 +92,17 @@ impl<'a> Scan<'a> {
     }
 
     /// A text without any escape, or null.
+    #[inline]
     pub(super) fn string_or_null(&mut self) -> Option<Option<&'a str>> {
         if self.null().is_some() { Some(None) } else { self.string().map(Some) }
     }
 
     /// An integer.
+    #[inline]
     pub(super) fn integer(&mut self) -> Option<i64> {
         self.space();
         let (start, negative) = (self.at, self.next(b'-').is_some());
-        let (mut value, mut digits) = (0i64, 0);
-        for byte in self.rest().iter().take(SURE_DIGITS + 1).take_while(|byte| byte.is_ascii_digit()) {
-            value = value.wrapping_mul(10).wrapping_add(i64::from(byte - b'0'));
-            digits += 1;
-        }
+        let (digits, value) = leading_digits(self.rest());
         let zero_first = self.peek() == Some(b'0');
         self.at += digits;
         if (1..=SURE_DIGITS).contains(&digits)
@@ -107,6 +116,7 @@ impl<'a> Scan<'a> {
     }
 
     /// One with more digits, or 0; or what is none.
+    #[cold]
     fn other_integer(&mut self) -> Option<i64> {
         let text = self.raw()?;
         // Serde takes it for a fraction.
@@ -117,19 +127,67 @@ impl<'a> Scan<'a> {
     }
 
     /// An integer, or null.
+    #[inline]
     pub(super) fn integer_or_null(&mut self) -> Option<Option<i64>> {
         if self.null().is_some() { Some(None) } else { self.integer().map(Some) }
     }
 
     /// Any value, as it is written.
+    #[inline]
     pub(super) fn raw(&mut self) -> Option<&'a str> {
         self.space();
         let start = self.at;
-        self.skip(0)?;
+        if self.plain().is_none() {
+            self.at = start;
+            self.skip(0)?;
+        }
         self.text.get(start..self.at)
     }
 
+    /// What most values are: null, a text without any escape, or a number of digits alone that something follows.
+    #[inline]
+    fn plain(&mut self) -> Option<()> {
+        match self.peek()? {
+            b'n' => self.literal(b"null"),
+            b'"' => self.string().map(drop),
+            b'1'..=b'9' => {
+                self.at += leading_digits(self.rest()).0;
+                matches!(self.peek()?, b',' | b'}').then_some(())
+            }
+            _ => None,
+        }
+    }
+
+    /// Debezium's `sequence` as it writes it for all but the first transaction, a text of two numbers in texts: both of them.
+    #[inline]
+    pub(super) fn sequence(&mut self) -> Option<(u64, u64)> {
+        let start = self.at;
+        let numbers = self.numbers();
+        if numbers.is_none() {
+            self.at = start;
+        }
+        numbers
+    }
+
+    #[inline]
+    fn numbers(&mut self) -> Option<(u64, u64)> {
+        self.literal(br#""[\""#)?;
+        let first = self.digits()?;
+        self.literal(br#"\",\""#)?;
+        let second = self.digits()?;
+        self.literal(br#"\"]""#)?;
+        Some((first, second))
+    }
+
+    #[inline]
+    fn digits(&mut self) -> Option<u64> {
+        let (digits, value) = leading_digits(self.rest());
+        self.at += digits;
+        (1..=SURE_DIGITS).contains(&digits).then_some(value.cast_unsigned())
+    }
+
     /// Any value but null, as it is written.
+    #[inline]
     pub(super) fn raw_or_null(&mut self) -> Option<Option<&'a str>> {
         self.raw().map(|text| Some(text).filter(|text| *text != "null"))
     }
@@ -151,9 +209,10 @@ impl<'a> Scan<'a> {
         self.text.get(start..self.at).map(|text| Some((text, value)))
     }
 
+    #[inline]
     fn null(&mut self) -> Option<()> {
         self.space();
-        self.literal("null")
+        self.literal(b"null")
     }
 
     fn skip(&mut self, depth: u8) -> Option<()> {
@@ -171,9 +230,9 @@ impl<'a> Scan<'a> {
                 scan.space();
                 scan.skip(depth + 1)
             }),
-            b't' => self.literal("true"),
-            b'f' => self.literal("false"),
-            b'n' => self.literal("null"),
+            b't' => self.literal(b"true"),
+            b'f' => self.literal(b"false"),
+            b'n' => self.literal(b"null"),
             _ => self.skip_number(),
         }
     }
@@ -225,32 +284,37 @@ impl<'a> Scan<'a> {
     }
 
     fn skip_digits(&mut self) -> Option<()> {
-        let digits = self.rest().iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let (digits, _) = leading_digits(self.rest());
         self.at += digits;
         (digits > 0).then_some(())
     }
 
     /// This byte, with white space before it.
+    #[inline]
     fn take(&mut self, byte: u8) -> Option<()> {
         self.space();
         self.next(byte)
     }
 
+    #[inline]
     fn next(&mut self, byte: u8) -> Option<()> {
         (self.peek()? == byte).then(|| self.at += 1)
     }
 
     /// Goes past white space.
+    #[inline]
     pub(super) fn space(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
             self.at += 1;
         }
     }
 
+    #[inline]
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
 
+    #[inline]
     fn rest(&self) -> &'a [u8] {
         self.text.as_bytes().get(self.at..).unwrap_or_default()
     }
@@ -261,12 +325,16 @@ pub(super) fn set<T>(slot: &mut Option<T>, value: T) -> Option<()> {
     slot.is_none().then(|| *slot = Some(value))
 }
 
+/// In each byte of a word this one.
+const ONES: u64 = u64::MAX / 255;
+/// In each byte of a word its highest bit.
+const HIGHEST: u64 = ONES << 7;
+
 /// How many bytes of a text's inside there are before a quotation mark, a backslash or what must not stand in a text. Eight at a time:
 /// a byte below a bound borrows from its highest bit when the bound is taken away, and one that equals another is zero once both are
 /// combined; what is above 127 is neither. The lowest such bit is never a false one.
+#[inline]
 fn plain_length(bytes: &[u8]) -> usize {
-    const ONES: u64 = u64::MAX / 255;
-    const HIGHEST: u64 = ONES << 7;
     let below = |word: u64, bound: u8| word.wrapping_sub(ONES * u64::from(bound)) & !word;
     let (words, rest) = bytes.as_chunks::<8>();
     for (number, word) in words.iter().enumerate() {
@@ -282,6 +350,62 @@ fn plain_length(bytes: &[u8]) -> usize {
     8 * words.len() + rest.iter().take_while(plain).count()
 }
 
+/// How many digits these bytes begin with, and their value, which is right for [`SURE_DIGITS`] and less. Eight at a time: a byte that
+/// is no digit's value has its highest bit, or gets it when 118 is added; the lowest such bit is never a false one.
+#[inline]
+fn leading_digits(bytes: &[u8]) -> (usize, i64) {
+    let (mut digits, mut value) = (0, 0u64);
+    let mut rest = bytes;
+    loop {
+        let word = match rest.first_chunk::<8>() {
+            Some(word) => *word,
+            None => {
+                // Zero bytes are no digits.
+                let mut word = [0; 8];
+                word.iter_mut().zip(rest).for_each(|(into, byte)| *into = *byte);
+                word
+            }
+        };
+        let word = u64::from_le_bytes(word) ^ (ONES * u64::from(b'0'));
+        let ends = (word.wrapping_add(ONES * 118) | word) & HIGHEST;
+        let found = ends.trailing_zeros() as usize / 8;
+        if found == 0 {
+            break;
+        }
+        let power = POWERS.get(found).copied().unwrap_or(1);
+        value = value.wrapping_mul(power).wrapping_add(eight_digits(word << (64 - 8 * found)));
+        digits += found;
+        if found < 8 {
+            break;
+        }
+        rest = rest.get(8..).unwrap_or_default();
+    }
+    (digits, value.cast_signed())
+}
+
+/// What so many digits more multiply a number by.
+const POWERS: [u64; 9] = [1, 10, 100, 1000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+
+/// The number of eight digits, the first one in the lowest byte, each as its value: pairs of them are put together, then pairs of
+/// pairs, then those.
+fn eight_digits(word: u64) -> u64 {
+    let pairs = word.wrapping_mul(2561) >> 8;
+    let fours = (pairs & 0x00ff_00ff_00ff_00ff).wrapping_mul(6_553_601) >> 16;
+    (fours & 0x0000_ffff_0000_ffff).wrapping_mul(42_949_672_960_001) >> 32
+}
+
+/// Whether two texts of one length are the same. Most are short: comparing them here, a word at a time, saves a call for each.
+#[inline]
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    match (one.last_chunk::<8>(), other.last_chunk::<8>()) {
+        (Some(one_end), Some(other_end)) => {
+            let words = one.as_chunks::<8>().0.iter().zip(other.as_chunks::<8>().0);
+            one_end == other_end && words.fold(true, |same, (one, other)| same & (one == other))
+        }
+        _ => one == other,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -293,6 +417,29 @@ mod tests {
         fn a_text_is_plain_up_to_its_end(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
             let plain = |byte: &&u8| **byte >= 32 && **byte != b'"' && **byte != b'\\';
             prop_assert_eq!(plain_length(&bytes), bytes.iter().take_while(plain).count());
+        }
+
+        #[test]
+        fn digits_are_counted_and_summed_up(number: u64, digits in 0usize..25, behind in prop::collection::vec(any::<u8>(), 0..12)) {
+            let text = format!("{number:020}{number:020}");
+            let text = &text[20 - digits.min(20)..20 - digits.min(20) + digits];
+            let bytes = [text.as_bytes(), &behind].concat();
+            let count = bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            let (found, value) = leading_digits(&bytes);
+            prop_assert_eq!(found, count);
+            if (1..=SURE_DIGITS).contains(&count) {
+                prop_assert_eq!(value, std::str::from_utf8(&bytes[..count]).expect("digits").parse::<i64>().expect("small"));
+            }
+        }
+
+        #[test]
+        fn what_is_the_same_is_told(bytes in prop::collection::vec(any::<u8>(), 0..40), at: prop::sample::Index, bit in 0u8..8) {
+            prop_assert!(is_same(&bytes, &bytes.clone()));
+            if !bytes.is_empty() {
+                let mut other = bytes.clone();
+                other[at.index(bytes.len())] ^= 1 << bit;
+                prop_assert!(!is_same(&bytes, &other));
+            }
         }
 
         /// Whatever is taken for a value is one to serde as well, and is as long.

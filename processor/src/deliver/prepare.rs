@@ -1,4 +1,5 @@
-//! Preparing: from chunks of records to requests that only need to be written. Decode → enrich → transform → encode.
+//! Preparing: from chunks of records to requests that only need to be written. Decode → enrich → transform → encode. While one
+//! chunk is prepared, it is asked how new the contents have to be for the next one.
 
 use super::outbox::{Outbox, RecordRef, Refused, Request, Tried};
 use super::{Lane, Reads, Stage, UnknownContent, retry};
@@ -10,7 +11,7 @@ use crate::health::WorkerHealth;
 use crate::position::LogId;
 use crate::sink::{Batch, Event};
 use crate::source::chunk::Chunk;
-use crate::source::{Epoch, Handoff, Order, Record};
+use crate::source::{Epoch, Handoff, Order, Question, Record};
 use crate::transform::{Content, Transformed, transform};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -50,27 +51,58 @@ enum Fate<'r> {
 /// The chunk's epoch is over: nothing of it counts any more.
 struct Superseded;
 
+/// What is to be done next.
+enum Next {
+    Ask(Question),
+    /// Records, and whether the contents are as new as they are.
+    Prepare(Rc<Chunk>, Freshness),
+}
+
 impl<B: Batch> Preparing<'_, B> {
     pub async fn run(self) {
         let (mut log, mut memory) = (None, Memory::default());
-        while let Some(order) = self.handoff.next().await {
-            match order {
-                Order::Ask(question) => {
+        let mut next = self.next().await;
+        while let Some(now) = next {
+            next = match (now, &log) {
+                (Next::Ask(question), _) => {
                     log = Some(question.log.clone());
                     self.outbox.ask(question);
+                    self.next().await
                 }
-                Order::Deliver(chunk) => {
-                    if let Some(log) = &log {
-                        // A superseded chunk is dropped; its records are read again.
-                        let _ = self.chunk(Rc::new(chunk), log, &mut memory).await;
-                    }
+                // A superseded chunk is dropped; its records are read again.
+                (Next::Prepare(chunk, freshness), Some(log)) if self.asks_for_contents() => {
+                    tokio::join!(self.chunk(chunk, freshness, log, &mut memory), self.next()).1
                 }
-            }
+                (Next::Prepare(chunk, freshness), Some(log)) => {
+                    let _ = self.chunk(chunk, freshness, log, &mut memory).await;
+                    self.next().await
+                }
+                (Next::Prepare(..), None) => self.next().await,
+            };
         }
         self.outbox.close();
     }
 
-    async fn chunk(&self, chunk: Rc<Chunk>, log: &LogId, memory: &mut Memory) -> Result<(), Superseded> {
+    /// Waits for the next order. `None` once the worker is stopping.
+    async fn next(&self) -> Option<Next> {
+        Some(match self.handoff.next().await? {
+            Order::Ask(question) => Next::Ask(question),
+            Order::Deliver(chunk) => Next::Prepare(Rc::new(chunk), self.freshness().await),
+        })
+    }
+
+    /// Whether events wait for an answer of the broker: then the next chunk is taken while one is prepared.
+    fn asks_for_contents(&self) -> bool {
+        self.wants_content && self.lane.enricher.is_some()
+    }
+
+    async fn chunk(
+        &self,
+        chunk: Rc<Chunk>,
+        freshness: Freshness,
+        log: &LogId,
+        memory: &mut Memory,
+    ) -> Result<(), Superseded> {
         // They lie behind everything that came before, and before the records that came after them.
         for span in &chunk.passed {
             self.room(chunk.epoch).await?;
@@ -78,7 +110,9 @@ impl<B: Batch> Preparing<'_, B> {
             self.outbox.add(chunk.epoch, open, |request| request.spans.cover(*span));
         }
         let Memory { decoder, recent } = memory;
-        let freshness = self.freshness(recent).await;
+        if let Some(enricher) = &self.lane.enricher {
+            enricher.begin(recent);
+        }
         for index in 0..chunk.len() {
             if index % STRETCH == STRETCH - 1 {
                 tokio::task::yield_now().await;
@@ -126,9 +160,9 @@ impl<B: Batch> Preparing<'_, B> {
         Ok(())
     }
 
-    async fn freshness(&self, recent: &mut Recent) -> Freshness {
+    async fn freshness(&self) -> Freshness {
         match &self.lane.enricher {
-            Some(enricher) if self.wants_content => enricher.freshness(recent).await,
+            Some(enricher) if self.wants_content => enricher.freshness().await,
             _ => Freshness::Unsure,
         }
     }

@@ -48,8 +48,8 @@ impl Enricher {
         Self { cache, fence, lookup, fence_timeout }
     }
 
-    /// To be called once after a batch of events was fetched. What `recent` holds afterwards is as new as the cache.
-    pub async fn freshness(&self, recent: &mut Recent) -> Freshness {
+    /// To be called once after a batch of events was fetched.
+    pub async fn freshness(&self) -> Freshness {
         let generation = self.cache.generation();
         let reached = async {
             match self.fence.watermarks().await {
@@ -60,9 +60,12 @@ impl Enricher {
                 None => Freshness::Unsure,
             }
         };
-        let freshness = tokio::time::timeout(self.fence_timeout, reached).await.unwrap_or(Freshness::Unsure);
+        tokio::time::timeout(self.fence_timeout, reached).await.unwrap_or(Freshness::Unsure)
+    }
+
+    /// To be called before a batch of events, once its freshness is known: what `recent` holds afterwards is as new as the cache.
+    pub fn begin(&self, recent: &mut Recent) {
         recent.begin(self.cache.changes());
-        freshness
     }
 
     /// The content, where the cache has it and is new enough: almost always, and without a wait.
