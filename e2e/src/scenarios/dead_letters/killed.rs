@@ -75,6 +75,11 @@ impl Parts<'_> {
         check::equal("letters that are open after the kill", self.dlq.list(OPEN).await?.len(), LETTERS)?;
         check::equal("those that were replayed", self.dlq.list("--state replayed").await?.len(), 0)?;
         check::equal("events at the receiver", self.receiver.events().len(), 0)?;
+        // One that only says what it would do ends nothing that another has begun.
+        self.dlq.done("replay --all --dry-run").await?;
+        self.dlq.done("purge --all --dry-run").await?;
+        let open = self.bench.kafka.uncommitted(REPLAYS).await?;
+        check::equal("records that are not committed after dry runs", open, sent)?;
 
         let began = Instant::now();
         self.dlq.done("replay --all").await?;
