@@ -92,10 +92,21 @@ impl Kafka {
         tokio::task::spawn_blocking(move || question(&consumer)).await?
     }
 
-    /// The offsets behind the last record of each partition.
+    /// The offsets behind the last record of each partition that no open transaction keeps from being read.
     pub async fn ends(&self, topic: &str) -> Result<Offsets> {
         let topic = topic.to_owned();
         self.ask("e2e", move |consumer| ends(consumer, &topic)).await
+    }
+
+    /// How many records lie from the first open transaction on: none where nothing is open.
+    pub async fn uncommitted(&self, topic: &str) -> Result<i64> {
+        // A reader of committed records is told where the first open transaction begins in place of the end.
+        let stable: i64 = self.ends(topic).await?.values().sum();
+        let all: BaseConsumer =
+            self.config().set("group.id", "e2e").set("isolation.level", "read_uncommitted").create()?;
+        let topic = topic.to_owned();
+        let written: i64 = tokio::task::spawn_blocking(move || ends(&all, &topic)).await??.values().sum();
+        Ok(written - stable)
     }
 
     /// What a group has committed of a topic; a partition without a commit is left out.

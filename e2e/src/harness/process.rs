@@ -7,7 +7,10 @@ use super::wait::{self, seen_if};
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -44,6 +47,14 @@ impl Recipe {
         Ok(Process { recipe: self, child })
     }
 
+    /// Starts it where nobody reads what it prints: it stands still at the first word that it wants to say. Errors still go to
+    /// its log.
+    pub fn start_unheard(self) -> Result<(Process, Unheard)> {
+        let (unheard, full) = Unheard::full()?;
+        let child = self.spawn_with(OwnedFd::from(full).into(), self.open_log()?.into())?;
+        Ok((Process { recipe: self, child }, unheard))
+    }
+
     /// Runs it to its end; its exit status and all it has printed.
     pub async fn run(self, within: Duration) -> Result<(ExitStatus, String)> {
         let name = self.name.clone();
@@ -55,19 +66,58 @@ impl Recipe {
     }
 
     fn spawn(&self) -> Result<Child> {
-        let open = || OpenOptions::new().create(true).append(true).open(&self.log);
-        let log = open().with_context(|| format!("cannot write {}", self.log.display()))?;
+        let log = self.open_log()?;
         let also = log.try_clone()?;
+        self.spawn_with(log.into(), also.into())
+    }
+
+    fn open_log(&self) -> Result<File> {
+        let open = OpenOptions::new().create(true).append(true).open(&self.log);
+        open.with_context(|| format!("cannot write {}", self.log.display()))
+    }
+
+    fn spawn_with(&self, output: Stdio, errors: Stdio) -> Result<Child> {
         Command::new(&self.program)
             .args(&self.arguments)
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .envs(&self.env)
             .stdin(Stdio::null())
-            .stdout(log)
-            .stderr(also)
+            .stdout(output)
+            .stderr(errors)
             .spawn()
             .with_context(|| format!("cannot start {} ({})", self.name, self.program.display()))
+    }
+}
+
+/// The end of an output at which nobody reads.
+pub struct Unheard {
+    end: UnixStream,
+    /// What took all its room.
+    filled: usize,
+}
+
+impl Unheard {
+    /// One without room, and what is to be written to.
+    fn full() -> Result<(Self, UnixStream)> {
+        let (end, mut full) = UnixStream::pair()?;
+        full.set_nonblocking(true)?;
+        let mut filled = 0;
+        loop {
+            match full.write(&[0; 4096]) {
+                Ok(bytes) => filled += bytes,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error).context("an output can't be filled"),
+            }
+        }
+        // Whoever writes next waits for room.
+        full.set_nonblocking(false)?;
+        Ok((Self { end, filled }, full))
+    }
+
+    /// How many bytes were printed all the same, by one that has ended.
+    pub fn printed(mut self) -> Result<usize> {
+        Ok(self.end.read_to_end(&mut Vec::new())? - self.filled)
     }
 }
 

@@ -106,6 +106,7 @@ const ON_BENCHES: &[Scenario<Bench>] = scenarios![
     "connector-failed" => connector_failed::run,
     "poison" => poison::run,
     "dead-letters" => dead_letters::run,
+    "kill-dlq" => dead_letters::killed::run,
     "receiver-killed" => receiver_killed::run,
     "wrong-secret" => webhook_paused::wrong_secret,
     "missing-target" => webhook_paused::missing_target,

@@ -1,9 +1,11 @@
 //! `deltafan dlq`, as a user types it.
 
+use crate::harness::process::Recipe;
 use crate::harness::wait::{self, Look};
 use crate::harness::{Bench, check};
 use anyhow::{Context, Result};
 use serde_json::Value;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -21,15 +23,19 @@ impl<'b> Dlq<'b> {
         Self { bench, asked: AtomicUsize::new(0) }
     }
 
-    /// The exit status and what is printed.
-    pub async fn run(&self, words: &str) -> Result<(i32, Vec<u8>)> {
-        let config = self.bench.folder.join("deltafan.yaml");
+    /// How to run it with the configuration of this name.
+    pub fn recipe(&self, words: &str, config: &Path) -> Result<Recipe> {
         let config = config.to_str().context("the folder's name is no UTF-8")?;
         let mut arguments = vec!["dlq"];
         arguments.extend(words.split_whitespace());
         arguments.extend(["--config", config]);
         let number = self.asked.fetch_add(1, Ordering::Relaxed);
-        let recipe = self.bench.deltafan(&format!("dlq-{number}"), &arguments);
+        Ok(self.bench.deltafan(&format!("dlq-{number}"), &arguments))
+    }
+
+    /// The exit status and what is printed.
+    pub async fn run(&self, words: &str) -> Result<(i32, Vec<u8>)> {
+        let recipe = self.recipe(words, &self.bench.folder.join("deltafan.yaml"))?;
         let log = recipe.log.clone();
         let status = recipe.start()?.ended(ENDS).await?;
         Ok((status.code().unwrap_or(-1), std::fs::read(log)?))

@@ -2,6 +2,7 @@
 //! kill -9; purged. And a receiver that condemns everything: its breaker opens instead.
 
 mod ask;
+pub mod killed;
 
 use crate::harness::bench::COMPLETE;
 use crate::harness::config::By;

@@ -6,7 +6,7 @@ use crate::cli::commands::{load, runtime, say};
 use crate::cli::{Failure, failed, refused};
 use clap::Args;
 use deltafan::config::Target;
-use deltafan::dlq::{Known, Later, Ledger, State};
+use deltafan::dlq::{Acting, Known, Later, Ledger, State};
 use serde_json::{Value, json};
 use std::io::Read;
 use std::path::PathBuf;
@@ -80,13 +80,15 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<(), Failure> {
     }
     args.chosen.check()?;
     // Before anything is read: what an earlier command has begun is over now.
-    let acting = place.mailbox.act().map_err(explain)?;
+    let acting = begin(&place, args.dry_run)?;
     let ledger = place.mailbox.read(None).map_err(explain)?;
     let letters = args.chosen.letters(&ledger, StateName::Open)?;
     let verdicts = judge(&place, letters, args.force)?;
     let good: Vec<Known> = verdicts.iter().filter(|one| one.done).map(|one| one.known.clone()).collect();
     let topic = place.pipeline.replay_topic();
-    if !args.dry_run && !good.is_empty() {
+    if let Some(acting) = acting
+        && !good.is_empty()
+    {
         acting.replay(&topic, &good, value.as_deref()).map_err(explain)?;
     }
     let held_back = verdicts.iter().any(|one| !one.done);
@@ -103,17 +105,22 @@ pub(super) fn purge(args: &PurgeArgs) -> Result<(), Failure> {
     let config = load(&args.whose.config)?;
     let place = find(&config, args.whose.pipeline.as_deref())?;
     args.chosen.check()?;
-    let acting = place.mailbox.act().map_err(explain)?;
+    let acting = begin(&place, args.dry_run)?;
     let ledger = place.mailbox.read(None).map_err(explain)?;
     let letters = args.chosen.letters(&ledger, args.state)?;
     let verdicts: Vec<_> =
         letters.iter().map(|known| Verdict { known: known.clone(), done: true, note: None }).collect();
-    if !args.dry_run {
+    if let Some(acting) = acting {
         acting.purge(&letters).map_err(explain)?;
         let ledger = place.mailbox.read(None).map_err(explain)?;
         runtime()?.block_on(place.mailbox.trim(&ledger)).map_err(explain)?;
     }
     tell(&verdicts, ("purged", args.dry_run), args.json)
+}
+
+/// One who only says what would be done ends nothing that another has begun, and needs no right to write.
+fn begin<'p>(place: &'p Place<'_>, dry_run: bool) -> Result<Option<Acting<'p>>, Failure> {
+    (!dry_run).then(|| place.mailbox.act().map_err(explain)).transpose()
 }
 
 impl Chosen {
