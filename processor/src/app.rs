@@ -312,15 +312,15 @@ impl Process {
     ) -> Plan {
         let name = format!("{pipeline}/{sink}");
         let group = format!("deltafan.{pipeline}.{sink}");
-        let (topic, group, workers, metrics) = match reads {
+        let (topic, group, metrics) = match reads {
             Reads::Source => {
                 let metrics = LaneMetrics::new(pipeline, sink);
-                (settings.topic.to_string(), group, target.workers.get(), metrics)
+                (settings.topic.to_string(), group, metrics)
             }
             Reads::Replays => {
                 // What a person has looked at meanwhile is no measure of the lane.
                 let metrics = LaneMetrics::new(pipeline, &format!("{sink}.replay"));
-                (settings.replay_topic(), format!("{group}.replay"), 1, metrics)
+                (settings.replay_topic(), format!("{group}.replay"), metrics)
             }
         };
         let dead_letters = DeadLetters::new(
@@ -350,7 +350,6 @@ impl Process {
             orders: Orders::new(&name, self.orders.subscribe()),
             lane: name,
             group,
-            workers,
             first: match (settings.start, reads) {
                 (config::Start::Earliest, _) | (_, Reads::Replays) => FirstStart::Earliest,
                 (config::Start::Latest, Reads::Source) => FirstStart::Latest,

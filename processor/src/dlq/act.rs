@@ -93,13 +93,21 @@ impl Acting<'_> {
     /// Does `work` in one transaction.
     fn together(&self, work: impl FnOnce() -> Result<(), DlqError>) -> Result<(), DlqError> {
         let failed = self.mailbox.kafka(&self.mailbox.topic);
-        self.producer.begin_transaction().map_err(&failed)?;
-        let done = work().and_then(|()| self.producer.commit_transaction(STEP).map_err(&failed));
-        if done.is_err() {
-            // Where even that fails, the next command or the transaction's time ends it.
-            let _ = self.producer.abort_transaction(STEP);
-        }
-        done
+        let begun = self.producer.begin_transaction().map_err(&failed);
+        let done = begun.and_then(|()| work());
+        let Err(error) = done.and_then(|()| self.producer.commit_transaction(STEP).map_err(&failed)) else {
+            return Ok(());
+        };
+        // Where even that fails, the next command or the transaction's time ends it.
+        let _ = self.producer.abort_transaction(STEP);
+        Err(if self.is_fenced() { DlqError::TakenOver } else { error })
+    }
+
+    /// Whether another command has taken the name of this one's transactions, and ended the last of them.
+    fn is_fenced(&self) -> bool {
+        use RDKafkaErrorCode::{Fenced, InvalidProducerEpoch, ProducerFenced};
+        let fatal = self.producer.client().fatal_error();
+        fatal.is_some_and(|(code, _)| matches!(code, Fenced | ProducerFenced | InvalidProducerEpoch))
     }
 
     /// A letter's record with the same headers, so that whoever refuses it again knows what it was.

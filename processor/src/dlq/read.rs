@@ -53,6 +53,12 @@ pub enum DlqError {
     /// JSON.
     #[error("what was done can't be noted: {0}")]
     Mark(String),
+    /// Another command of this pipeline has begun.
+    #[error(
+        "another `deltafan dlq` command of this pipeline has begun and ended this one: what it had not finished is undone; look at \
+         `deltafan dlq list` and run it again"
+    )]
+    TakenOver,
     /// Kafka did not answer, or refused.
     #[error("kafka at {brokers}, topic `{topic}`: {error}; see whether it runs there, and check `kafka`")]
     Kafka {

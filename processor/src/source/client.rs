@@ -12,8 +12,9 @@ pub struct Cluster {
     pub properties: BTreeMap<String, String>,
 }
 
-/// The bytes that librdkafka may fetch ahead for one lane, over all its workers.
-const FETCH_AHEAD_KIB: usize = 4 * 1024;
+/// Up to so many bytes librdkafka fetches further records of a partition, so that it may hold a response of a MiB more: our queues are
+/// split, and its bound is for each.
+const FETCH_AHEAD_KIB: usize = 1024;
 
 impl Cluster {
     /// The settings that every client shares.
@@ -54,9 +55,9 @@ impl Cluster {
         config
     }
 
-    /// A member of a lane's consumer group; `workers` is how many of them this process runs.
-    pub fn member(&self, group: &str, name: &str, workers: usize) -> ClientConfig {
-        let mut config = self.reader(name, FETCH_AHEAD_KIB / workers.max(1));
+    /// A member of a lane's consumer group.
+    pub fn member(&self, group: &str, name: &str) -> ClientConfig {
+        let mut config = self.reader(name, FETCH_AHEAD_KIB);
         config
             .set("group.id", group)
             // Eager: commits of a cooperative member can reach partitions that it no longer owns.

@@ -10,6 +10,7 @@ use super::{REPLAYS, replayed, rows};
 use crate::harness::bench::COMPLETE;
 use crate::harness::config::By;
 use crate::harness::kafka::{DEAD_LETTERS, Record};
+use crate::harness::process::Process;
 use crate::harness::stand_in::{Manner, StandIn};
 use crate::harness::wait::{self, seen_if};
 use crate::harness::{Bench, Measured, Plan, check, effects};
@@ -18,8 +19,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// Of each part. One command does something about all of them, in one transaction.
-const LETTERS: usize = 25;
+/// Of each part. One command does something about all of them, in one transaction. All parts together stay below the number that has a
+/// sink count as failing.
+const LETTERS: usize = 20;
 const OPEN: &str = "--sink webhook";
 
 /// What the parts share.
@@ -50,6 +52,7 @@ pub async fn run(bench: &Bench) -> Result<Measured> {
         records.iter().filter_map(|record: &Record| record.header("deltafan.id")).collect();
     check::equal("letters among them", ids.len(), 2 * LETTERS)?;
     parts.within_a_purge(&mut measured).await?;
+    parts.taken_over(&mut measured).await?;
     // The other sink had each row when it came, and nothing since.
     let leaderboard = (plan.key()?, By::Content);
     effects::board_equals_sql(&bench.db, &bench.redis, leaderboard, "1 hour", COMPLETE).await?;
@@ -135,6 +138,22 @@ impl Parts<'_> {
         Ok(())
     }
 
+    /// A command that another one has overtaken has done nothing, and says so.
+    async fn taken_over(&self, measured: &mut Measured) -> Result<()> {
+        self.refused().await?;
+        let (mut slow, log) = self.within("purge --all", &[DEAD_LETTERS]).await?;
+        self.dlq.done("purge --all").await?;
+        let status = slow.ended(COMPLETE).await?.code();
+        let said = std::fs::read_to_string(log)?;
+        check::contains("what the former says", &said, "another `deltafan dlq` command")?;
+        check::equal("its exit status", status, Some(2))?;
+        let purged = self.dlq.list("--state purged").await?.len();
+        check::equal("letters that were purged, all in all", purged, 2 * LETTERS + 1)?;
+        check::equal("letters that are open", self.dlq.list(OPEN).await?.len(), 0)?;
+        measured.add("a purge within its transaction, taken over by another one: says so".to_owned());
+        Ok(())
+    }
+
     /// Rows that the receiver refuses; no other letter is open.
     async fn refused(&self) -> Result<()> {
         rows(self.bench, "poison", i64::try_from(LETTERS)?).await?;
@@ -145,29 +164,10 @@ impl Parts<'_> {
     /// Kills a command that writes a record for each letter into each of `topics` once it has written some of them; how many are
     /// in the first.
     async fn killed_within(&self, words: &str, topics: &[&str]) -> Result<i64> {
-        let uncommitted = async || -> Result<Vec<i64>> {
-            let mut records = Vec::new();
-            for topic in topics {
-                records.push(self.bench.kafka.uncommitted(topic).await?);
-            }
-            Ok(records)
-        };
-        check::equal(
-            "records that are not committed before it",
-            uncommitted().await?,
-            vec![0; topics.len()],
-        )?;
-        let mut command = self.dlq.recipe(words, &self.slow)?.start()?;
-        wait::until("the command is within its transaction", COMPLETE, async || {
-            anyhow::ensure!(command.runs(), "it has ended");
-            let sent = uncommitted().await?;
-            Ok(seen_if(sent.iter().all(|records| *records > 0), || format!("{sent:?} records are there")))
-        })
-        .await?;
-        command.kill()?;
+        self.within(words, topics).await?.0.kill()?;
         // It commits once all is sent: where something is missing, it had not yet asked for that. What is open in several topics
         // is one transaction, as a producer has no second one.
-        let sent = uncommitted().await?;
+        let sent = self.uncommitted(topics).await?;
         for records in &sent {
             check::at_least("records that it has sent and not committed", *records, 1)?;
             check::at_most(
@@ -177,6 +177,30 @@ impl Parts<'_> {
             )?;
         }
         sent.first().copied().context("no topic")
+    }
+
+    /// Starts a command and waits until it has written something into each of `topics`; where it prints.
+    async fn within(&self, words: &str, topics: &[&str]) -> Result<(Process, PathBuf)> {
+        let before = self.uncommitted(topics).await?;
+        check::equal("records that are not committed before it", before, vec![0; topics.len()])?;
+        let recipe = self.dlq.recipe(words, &self.slow)?;
+        let log = recipe.log.clone();
+        let mut command = recipe.start()?;
+        wait::until("the command is within its transaction", COMPLETE, async || {
+            anyhow::ensure!(command.runs(), "it has ended");
+            let sent = self.uncommitted(topics).await?;
+            Ok(seen_if(sent.iter().all(|records| *records > 0), || format!("{sent:?} records are there")))
+        })
+        .await?;
+        Ok((command, log))
+    }
+
+    async fn uncommitted(&self, topics: &[&str]) -> Result<Vec<i64>> {
+        let mut records = Vec::new();
+        for topic in topics {
+            records.push(self.bench.kafka.uncommitted(topic).await?);
+        }
+        Ok(records)
     }
 
     /// Waits until so many letters were replayed: the receiver has them, a further command has nothing to do.

@@ -55,8 +55,6 @@ pub struct Reading {
     pub lane: String,
     /// The lane's consumer group.
     pub group: String,
-    /// How many workers this process runs in that group.
-    pub workers: usize,
     /// Where a lane begins that has no position at all.
     pub first: FirstStart,
     /// How much may be read ahead.
@@ -126,10 +124,8 @@ impl Reader {
         metrics: LaneMetrics,
     ) -> Result<Self, SourceError> {
         let context = Membership::new(reading.topic.clone(), Arc::clone(&handoff));
-        let mut consumer: Member = cluster
-            .member(&reading.group, name, reading.workers)
-            .create_with_context(context)
-            .map_err(SourceError::Client)?;
+        let mut consumer: Member =
+            cluster.member(&reading.group, name).create_with_context(context).map_err(SourceError::Client)?;
         let doorbell = Arc::clone(&handoff);
         consumer.set_nonempty_callback(move || doorbell.wake_reader());
         let now = Instant::now();
