@@ -19,7 +19,7 @@ use uuid::Uuid;
 /// letter, the LSN in decimal and the commit's time in microseconds since 1970 in decimal. The time in front is `event_ts`
 /// of a row that came to be, the commit's of a change ([`milliseconds`]).
 pub fn event_id(op: Op, source: &Source<'_>, row: &EngagementRow<'_>) -> Uuid {
-    let mut hash = Parts(Sha256::new());
+    let mut hash = Parts::new();
     hash.add(source.db.as_bytes());
     hash.add(source.schema.as_bytes());
     hash.add(source.table.as_bytes());
@@ -46,9 +46,37 @@ fn milliseconds(ms: i64) -> u64 {
     u64::try_from(ms).unwrap_or(0).min(MOST)
 }
 
-struct Parts(Sha256);
+/// More than the parts of most events come to.
+const MOST_PENDING: usize = 192;
+
+/// The parts as they are hashed. They are short, so they are put together before: the hash takes them in at once.
+struct Parts {
+    hash: Sha256,
+    pending: [u8; MOST_PENDING],
+    filled: usize,
+}
 
 impl Parts {
+    fn new() -> Self {
+        Self { hash: Sha256::new(), pending: [0; MOST_PENDING], filled: 0 }
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        let end = self.filled.saturating_add(bytes.len());
+        if let Some(room) = self.pending.get_mut(self.filled..end) {
+            room.copy_from_slice(bytes);
+            self.filled = end;
+        } else {
+            self.take_in();
+            self.hash.update(bytes);
+        }
+    }
+
+    fn take_in(&mut self) {
+        self.hash.update(self.pending.get(..self.filled).unwrap_or_default());
+        self.filled = 0;
+    }
+
     fn add(&mut self, part: &[u8]) {
         self.add_joined([part]);
     }
@@ -56,9 +84,9 @@ impl Parts {
     /// One part, of several pieces.
     fn add_joined<const N: usize>(&mut self, pieces: [&[u8]; N]) {
         let length = u32::try_from(pieces.iter().map(|piece| piece.len()).sum::<usize>()).unwrap_or(u32::MAX);
-        self.0.update(length.to_be_bytes());
+        self.push(&length.to_be_bytes());
         for piece in pieces {
-            self.0.update(piece);
+            self.push(piece);
         }
     }
 
@@ -81,8 +109,9 @@ impl Parts {
         }
     }
 
-    fn finish(self, ms: u64) -> Uuid {
-        let digest = self.0.finalize();
+    fn finish(mut self, ms: u64) -> Uuid {
+        self.take_in();
+        let digest = self.hash.finalize();
         let mut bytes = [0u8; 16];
         // The two highest bytes of the time are zero: it has 48 bits.
         let id = ms.to_be_bytes().into_iter().skip(2).chain(digest.iter().copied());
@@ -90,5 +119,30 @@ impl Parts {
             *byte = part;
         }
         Uuid::new_v8(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// However long the parts are, it is the hash of all of them in one piece.
+        #[test]
+        fn is_the_hash_of_its_parts(parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 0..8), number: i64) {
+            let (mut hash, mut whole) = (Parts::new(), Vec::new());
+            let number_text = number.to_string();
+            for part in parts.iter().map(Vec::as_slice).chain([number_text.as_bytes()]) {
+                whole.extend_from_slice(&u32::try_from(part.len()).expect("short").to_be_bytes());
+                whole.extend_from_slice(part);
+            }
+            parts.iter().for_each(|part| hash.add(part));
+            hash.add_number(number);
+            let mut bytes = [0; 16];
+            bytes[..6].copy_from_slice(&[0, 0, 0, 0, 0, 7]);
+            bytes[6..].copy_from_slice(&Sha256::digest(&whole)[..10]);
+            prop_assert_eq!(hash.finish(7), Uuid::new_v8(bytes));
+        }
     }
 }

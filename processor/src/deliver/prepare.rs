@@ -87,7 +87,13 @@ impl<B: Batch> Preparing<'_, B> {
     async fn next(&self) -> Option<Next> {
         Some(match self.handoff.next().await? {
             Order::Ask(question) => Next::Ask(question),
-            Order::Deliver(chunk) => Next::Prepare(Rc::new(chunk), self.freshness().await),
+            Order::Deliver(chunk) => {
+                let freshness = tokio::select! {
+                    freshness = self.freshness() => freshness,
+                    () = self.handoff.superseded(chunk.epoch) => Freshness::Unsure,
+                };
+                Next::Prepare(Rc::new(chunk), freshness)
+            }
         })
     }
 
@@ -103,6 +109,10 @@ impl<B: Batch> Preparing<'_, B> {
         log: &LogId,
         memory: &mut Memory,
     ) -> Result<(), Superseded> {
+        // It may have been taken while one of an epoch was prepared that has ended since.
+        if !self.handoff.is_current(chunk.epoch) {
+            return Err(Superseded);
+        }
         // They lie behind everything that came before, and before the records that came after them.
         for span in &chunk.passed {
             self.room(chunk.epoch).await?;
@@ -136,7 +146,7 @@ impl<B: Batch> Preparing<'_, B> {
                 None => None,
             };
             let at = RecordRef { chunk: Rc::clone(&chunk), index };
-            self.add(at, &record, fate, content, log);
+            self.add(at, &record, &fate, content, log);
         }
         Ok(())
     }
@@ -219,7 +229,7 @@ impl<B: Batch> Preparing<'_, B> {
         &self,
         at: RecordRef,
         record: &Record<'_>,
-        fate: Fate<'_>,
+        fate: &Fate<'_>,
         content: Option<&Content>,
         log: &LogId,
     ) {
@@ -230,9 +240,9 @@ impl<B: Batch> Preparing<'_, B> {
             match fate {
                 Fate::Nothing(kind) => self.lane.metrics.without_effect(kind),
                 Fate::Refused(stage, error) => {
-                    request.refused.push(refused(at, stage, error.class(), error.to_string()));
+                    request.refused.push(refused(at, *stage, error.class(), error.to_string()));
                 }
-                Fate::Event(change) => self.push(request, at, record, &change, content),
+                Fate::Event(change) => self.push(request, at, record, change, content),
             }
         });
     }

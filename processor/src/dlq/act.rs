@@ -9,12 +9,12 @@ use super::read::{DlqError, MARK, Mailbox, Whole};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long Kafka may take for one step of a transaction.
 const STEP: Duration = Duration::from_secs(30);
 /// A transaction that somebody left open holds up whoever reads behind it for this long at most.
-const TRANSACTION_MS: &str = "20000";
+const TRANSACTION: Duration = Duration::from_secs(20);
 /// What one transaction holds at most: so it is over long before its time is.
 const MOST_AT_ONCE: usize = 500;
 const MOST_BYTES_AT_ONCE: usize = 32 * 1024 * 1024;
@@ -35,12 +35,13 @@ impl Mailbox {
     pub fn act(&self) -> Result<Acting<'_>, DlqError> {
         let failed = self.kafka(&self.topic);
         let name = format!("deltafan.{}.dlq", self.pipeline);
+        let transaction_ms = TRANSACTION.as_millis().to_string();
         let producer: BaseProducer = self
             .cluster
             .client(&name)
             .set("transactional.id", &name)
-            .set("transaction.timeout.ms", TRANSACTION_MS)
-            .set("message.timeout.ms", TRANSACTION_MS)
+            .set("transaction.timeout.ms", &transaction_ms)
+            .set("message.timeout.ms", &transaction_ms)
             .set("message.max.bytes", MESSAGE_MAX_BYTES)
             // A record may have fitted its topic only because it was compressed.
             .set("compression.type", "lz4")
@@ -93,6 +94,7 @@ impl Acting<'_> {
     /// Does `work` in one transaction.
     fn together(&self, work: impl FnOnce() -> Result<(), DlqError>) -> Result<(), DlqError> {
         let failed = self.mailbox.kafka(&self.mailbox.topic);
+        let began = Instant::now();
         let begun = self.producer.begin_transaction().map_err(&failed);
         let done = begun.and_then(|()| work());
         let Err(error) = done.and_then(|()| self.producer.commit_transaction(STEP).map_err(&failed)) else {
@@ -100,10 +102,12 @@ impl Acting<'_> {
         };
         // Where even that fails, the next command or the transaction's time ends it.
         let _ = self.producer.abort_transaction(STEP);
-        Err(if self.is_fenced() { DlqError::TakenOver } else { error })
+        // A transaction that has outlived its time, because this machine or the broker stood still, looks the same.
+        let in_time = began.elapsed() < TRANSACTION;
+        Err(if in_time && self.is_fenced() { DlqError::TakenOver } else { error })
     }
 
-    /// Whether another command has taken the name of this one's transactions, and ended the last of them.
+    /// Whether somebody else has ended the transaction: another command, which takes the name of this one's, or Kafka.
     fn is_fenced(&self) -> bool {
         use RDKafkaErrorCode::{Fenced, InvalidProducerEpoch, ProducerFenced};
         let fatal = self.producer.client().fatal_error();

@@ -51,7 +51,7 @@ impl Cluster {
             .set("fetch.queue.backoff.ms", "2")
             .set("fetch.error.backoff.ms", "100")
             .set("queued.min.messages", "20000")
-            .set("queued.max.messages.kbytes", fetch_ahead_kib.max(64).to_string());
+            .set("queued.max.messages.kbytes", fetch_ahead_kib.to_string());
         config
     }
 

@@ -142,7 +142,10 @@ impl Parts<'_> {
     async fn taken_over(&self, measured: &mut Measured) -> Result<()> {
         self.refused().await?;
         let (mut slow, log) = self.within("purge --all", &[DEAD_LETTERS]).await?;
+        // It stands still where it is, and not for so long that Kafka ends its transaction.
+        slow.freeze(COMPLETE).await?;
         self.dlq.done("purge --all").await?;
+        slow.thaw()?;
         let status = slow.ended(COMPLETE).await?.code();
         let said = std::fs::read_to_string(log)?;
         check::contains("what the former says", &said, "another `deltafan dlq` command")?;

@@ -79,7 +79,7 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<(), Failure> {
         return Err(refused(anyhow::anyhow!("--value is for one letter: give its id, and no other")));
     }
     args.chosen.check()?;
-    // Before anything is read: what an earlier command has begun is over now.
+    // Before anything is read: what an earlier command has begun is over now, unless this one only says what it would do.
     let acting = begin(&place, args.dry_run)?;
     let ledger = place.mailbox.read(None).map_err(explain)?;
     let letters = args.chosen.letters(&ledger, StateName::Open)?;
