@@ -17,6 +17,7 @@ mod peers;
 mod pipeline;
 mod processor;
 mod receiver;
+mod receiving;
 mod share;
 mod steady;
 mod throughput;
@@ -105,6 +106,8 @@ enum Measure {
         #[command(flatten)]
         options: flushed::Options,
     },
+    /// What the receiver that we ship stores and acknowledges, by itself.
+    Receiver(receiving::Options),
     /// The neutral receiver alone, for other senders.
     Receive {
         /// Host and port.
@@ -140,6 +143,7 @@ async fn main() -> Result<()> {
         Measure::Isolation { addresses, options } => isolation::measure(&addresses, &options).await,
         Measure::CatchUp { addresses, options } => catch_up::measure(&addresses, &options).await,
         Measure::Flushed { addresses, options } => flushed::measure(&addresses, &options).await,
+        Measure::Receiver(options) => receiving::measure(&options).await,
         Measure::Receive { listen, before_id } => receiver::serve(&listen, &before_id).await,
     }
 }

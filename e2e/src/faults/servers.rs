@@ -191,6 +191,13 @@ pub(super) async fn made_anew(world: &World<'_>) -> Result<()> {
 
 /// Stops all instances, and sets the group of a lane to the first record, as Kafka's own tools do.
 pub(super) async fn reset_offsets(world: &mut World<'_>, sink: Sink) -> Result<Struck> {
+    let first: i64 = world.bench.kafka.begins(&world.plan.topic).await?.values().sum();
+    // One that has just begun has nothing to be set back by.
+    wait::until("the lane has committed something", COMPLETE, async || {
+        let committed: i64 = world.committed(sink).await?.values().sum();
+        Ok(seen_if(committed > first, || format!("it stands at {committed}, the first records at {first}")))
+    })
+    .await?;
     for instance in &mut world.instances {
         ensure!(instance.processor.process.terminate(STOP).await?.success(), "it did not end in order");
     }

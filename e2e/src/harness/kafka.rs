@@ -98,6 +98,12 @@ impl Kafka {
         self.ask("e2e", move |consumer| ends(consumer, &topic)).await
     }
 
+    /// The offsets of the first record of each partition.
+    pub async fn begins(&self, topic: &str) -> Result<Offsets> {
+        let topic = topic.to_owned();
+        self.ask("e2e", move |consumer| begins(consumer, &topic)).await
+    }
+
     /// How many records lie from the first open transaction on: none where nothing is open.
     pub async fn uncommitted(&self, topic: &str) -> Result<i64> {
         // A reader of committed records is told where the first open transaction begins in place of the end.
@@ -161,8 +167,7 @@ impl Kafka {
         let topic = topic.to_owned();
         self.ask(group, move |consumer| {
             let mut list = TopicPartitionList::new();
-            for partition in ends(consumer, &topic)?.into_keys() {
-                let (low, _) = consumer.fetch_watermarks(&topic, partition, TIMEOUT)?;
+            for (partition, low) in begins(consumer, &topic)? {
                 list.add_partition_offset(&topic, partition, Offset::Offset(low))?;
             }
             Ok(consumer.commit(&list, CommitMode::Sync)?)
@@ -314,6 +319,11 @@ fn partitions(consumer: &BaseConsumer, topic: &str) -> Result<Vec<i32>> {
 
 fn ends(consumer: &BaseConsumer, topic: &str) -> Result<Offsets> {
     let ask = |partition| Ok((partition, consumer.fetch_watermarks(topic, partition, TIMEOUT)?.1));
+    partitions(consumer, topic)?.into_iter().map(ask).collect()
+}
+
+fn begins(consumer: &BaseConsumer, topic: &str) -> Result<Offsets> {
+    let ask = |partition| Ok((partition, consumer.fetch_watermarks(topic, partition, TIMEOUT)?.0));
     partitions(consumer, topic)?.into_iter().map(ask).collect()
 }
 
