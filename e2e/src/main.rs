@@ -69,10 +69,8 @@ async fn main() -> ExitCode {
     let ended = if arguments.merge.is_empty() {
         run(&arguments, &report).await
     } else {
-        faults::results::merge(&arguments.merge).and_then(|is_well| {
-            anyhow::ensure!(is_well, "not every seed is well");
-            Ok(())
-        })
+        let counted = |is_well| report.lock().unwrap_or_else(PoisonError::into_inner).counted(is_well);
+        faults::results::merge(&arguments.merge).map(counted)
     };
     let mut report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
     if let Err(error) = ended {

@@ -121,9 +121,10 @@ impl<S: Sink> Delivery<S> {
             lane: &self.lane,
             handoff: &self.handoff,
             health: &self.health,
+            outbox: &outbox,
             sink: self.sink,
             failures: 0,
         };
-        tokio::join!(preparing.run(), writing.run(&outbox));
+        tokio::join!(preparing.run(), writing.run());
     }
 }

@@ -16,6 +16,8 @@ use super::Stage;
 /// Requests that may lie in the outbox, the open one included: while one write is in flight, one is complete and one is
 /// being prepared.
 const MOST: usize = 2;
+/// The same while the sink fails: nothing is gained by preparing more, and memory is.
+const MOST_WHILE_FAILING: usize = 1;
 
 /// A record within the chunk that holds its bytes.
 #[derive(Debug, Clone)]
@@ -124,6 +126,8 @@ pub(super) struct Outbox<B> {
     most_events: Option<usize>,
     items: RefCell<VecDeque<Item<B>>>,
     closed: Cell<bool>,
+    /// Whether the write in flight is tried again and again.
+    failing: Cell<bool>,
     /// Whether the writer has been told since it last found nothing: records come by the thousand.
     told: Cell<bool>,
     pushed: Notify,
@@ -137,6 +141,7 @@ impl<B> Outbox<B> {
             most_events,
             items: RefCell::default(),
             closed: Cell::new(false),
+            failing: Cell::new(false),
             told: Cell::new(false),
             pushed: Notify::new(),
             popped: Notify::new(),
@@ -147,8 +152,19 @@ impl<B> Outbox<B> {
 impl<B: Batch> Outbox<B> {
     /// Waits until there is room for one more request.
     pub async fn room(&self) {
-        while self.items.borrow().len() >= MOST {
+        while self.items.borrow().len() >= self.most() {
             self.popped.notified().await;
+        }
+    }
+
+    fn most(&self) -> usize {
+        if self.failing.get() { MOST_WHILE_FAILING } else { MOST }
+    }
+
+    /// Says whether the write in flight fails.
+    pub fn fails(&self, fails: bool) {
+        if self.failing.replace(fails) && !fails {
+            self.popped.notify_one();
         }
     }
 
@@ -207,5 +223,55 @@ impl<B: Batch> Outbox<B> {
         self.closed.set(true);
         self.tell();
         self.popped.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::{Event, Refusal};
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    /// Always full.
+    #[derive(Debug, Clone, Default)]
+    struct Full;
+
+    impl Batch for Full {
+        fn push(&mut self, _event: &Event<'_>) -> Result<(), Refusal> {
+            Ok(())
+        }
+
+        fn is_full(&self) -> bool {
+            true
+        }
+
+        fn len(&self) -> usize {
+            0
+        }
+
+        fn split_off(&mut self, _at: usize) -> Self {
+            Self
+        }
+    }
+
+    fn has_room(outbox: &Outbox<Full>) -> bool {
+        pin!(outbox.room()).poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    #[test]
+    fn less_is_prepared_while_the_sink_fails() {
+        let outbox = Outbox::new(None);
+        let log = LogId::new("cluster", "topic");
+        let epoch = Epoch::default();
+        let add = || outbox.add(epoch, || Request::new(epoch, log.clone(), Full), |_| {});
+        add();
+        assert!(has_room(&outbox));
+        outbox.fails(true);
+        assert!(!has_room(&outbox));
+        outbox.fails(false);
+        assert!(has_room(&outbox));
+        add();
+        assert!(!has_room(&outbox));
     }
 }

@@ -10,10 +10,11 @@ use crate::sink::{Batch, Class, Sink, SinkError, Write, Written};
 use crate::source::{Epoch, Handoff, Question};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-pub(super) struct Writing<'l, S> {
+pub(super) struct Writing<'l, S: Sink> {
     pub lane: &'l Lane,
     pub handoff: &'l Handoff,
     pub health: &'l WorkerHealth,
+    pub outbox: &'l Outbox<S::Batch>,
     pub sink: S,
     /// Failures of the sink in a row.
     pub failures: u32,
@@ -44,11 +45,11 @@ struct Part<B> {
 }
 
 impl<S: Sink> Writing<'_, S> {
-    pub async fn run(mut self, outbox: &Outbox<S::Batch>) {
+    pub async fn run(mut self) {
         loop {
             let item = tokio::select! {
                 biased;
-                item = outbox.next() => item,
+                item = self.outbox.next() => item,
                 () = self.sink.disturbed() => {
                     tracing::warn!(lane = self.lane.name, "the sink is no longer what it was; asking it where it stands");
                     self.handoff.restart(self.handoff.epoch());
@@ -337,6 +338,7 @@ impl<S: Sink> Writing<'_, S> {
 
     fn works(&mut self) {
         self.failures = 0;
+        self.outbox.fails(false);
         if self.health.set_sink(SinkState::Working) {
             tracing::info!(lane = self.lane.name, "the sink takes writes again");
         }
@@ -345,6 +347,7 @@ impl<S: Sink> Writing<'_, S> {
     /// Notes a failure of the sink; how long to wait.
     fn failed(&mut self, error: &SinkError) -> Duration {
         self.failures = self.failures.saturating_add(1);
+        self.outbox.fails(true);
         self.lane.metrics.error(error.class.name());
         let why = error.told();
         let failures = self.lane.with_breaker(self.health, |breaker| breaker.failures()).saturating_add(1);
