@@ -158,18 +158,17 @@ impl Handoff {
     pub fn fill(&self, mut next: impl FnMut(&mut Chunk) -> bool) -> usize {
         let mut state = self.lock();
         let before = state.chunk.len();
-        while state.chunk.len() < self.limits.max_records && state.chunk.size_bytes() < self.limits.max_bytes
-        {
-            if !next(&mut state.chunk) {
-                break;
-            }
-        }
+        while !self.is_full(&state.chunk) && next(&mut state.chunk) {}
         let taken = state.chunk.len() - before;
         drop(state);
         if taken > 0 {
             self.filled.notify_one();
         }
         taken
+    }
+
+    fn is_full(&self, chunk: &Chunk) -> bool {
+        chunk.len() >= self.limits.max_records || chunk.size_bytes() >= self.limits.max_bytes
     }
 
     /// Hands over a stretch without records, so that the sink's position passes it as well.
@@ -234,7 +233,10 @@ impl Handoff {
                     let empty = Chunk::new(state.epoch, &self.spares);
                     let chunk = std::mem::replace(&mut state.chunk, empty);
                     drop(state);
-                    self.wake_reader();
+                    // Otherwise it has read all there was, and the next record rings for itself.
+                    if self.is_full(&chunk) {
+                        self.wake_reader();
+                    }
                     return Some(Order::Deliver(chunk));
                 }
             }
@@ -294,8 +296,8 @@ impl Handoff {
             }
         }
         drop(state);
+        // The reader commits it within a second; it is not woken for each write.
         self.settled.notify_all();
-        self.wake_reader();
     }
 
     /// Says that the sink stands elsewhere than `epoch` expects: the reader has to ask again.
