@@ -64,9 +64,11 @@ impl Cluster {
     /// A member of a lane's consumer group.
     pub fn member(&self, group: &str, name: &str) -> ClientConfig {
         let mut config = self.reader(name, FETCH_AHEAD_KIB);
+        if !self.properties.contains_key("fetch.wait.max.ms") {
+            config.set("fetch.wait.max.ms", FETCH_WAIT_MS.to_string());
+        }
         config
             .set("group.id", group)
-            .set("fetch.wait.max.ms", FETCH_WAIT_MS.to_string())
             // Eager: commits of a cooperative member can reach partitions that it no longer owns.
             .set("partition.assignment.strategy", "range")
             // A killed instance's partitions move after this long.

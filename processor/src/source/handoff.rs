@@ -296,7 +296,7 @@ impl Handoff {
             }
         }
         drop(state);
-        // The reader commits it within a second; it is not woken for each write.
+        // The reader commits it about once a second; it is not woken for each write.
         self.settled.notify_all();
     }
 
@@ -357,6 +357,31 @@ mod tests {
         let Some(Order::Deliver(chunk)) = handoff.next().await else { panic!("no chunk") };
         assert_eq!(chunk.len(), 3);
         assert_eq!(fill(&handoff, 3..10, &[0; 60]), 2, "one record may go beyond the bound, none after it");
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_sleeps_at_a_full_chunk_is_woken_when_it_is_taken() {
+        let handoff = Arc::new(Handoff::new(LIMITS));
+        question(&handoff).await;
+        assert_eq!(fill(&handoff, 0..10, b"x"), 3);
+        let (has_looked, looked) = std::sync::mpsc::channel();
+        let reader = {
+            let handoff = Arc::clone(&handoff);
+            std::thread::spawn(move || {
+                handoff.attach_reader(std::thread::current());
+                assert_eq!(fill(&handoff, 3..10, b"x"), 0, "full");
+                has_looked.send(()).unwrap();
+                while fill(&handoff, 3..10, b"x") == 0 {
+                    std::thread::park_timeout(Duration::from_secs(60));
+                }
+                Instant::now()
+            })
+        };
+        looked.recv().unwrap();
+        assert!(matches!(handoff.next().await, Some(Order::Deliver(_))));
+        let taken = Instant::now();
+        let woke = reader.join().unwrap();
+        assert!(woke < taken + Duration::from_secs(30), "it woke by itself");
     }
 
     #[tokio::test]

@@ -17,8 +17,8 @@ use uuid::Uuid;
 const MAX_CELLS: usize = 4000;
 
 /// How many members one write changes at most (give or take the last event): each takes Redis up to 6 microseconds where there are
-/// 100,000, so that no write blocks it for more than 10 ms.
-pub const MAX_MEMBERS: usize = 1200;
+/// 100,000, so that a write blocks it for 4 to 6 ms and not for more than 10.
+pub const MAX_MEMBERS: usize = 800;
 
 /// A write is full at so many bytes of names: a device is as long as its row says, and each is in memory until it is written.
 const MAX_NAME_BYTES: usize = 1024 * 1024;

@@ -161,8 +161,8 @@ impl Reader {
             self.look_for_kafka();
             self.obey();
             self.look_at_log();
-            self.find_start();
             self.restart_if_asked();
+            self.find_start();
             let taken = self.read()?;
             self.commit_if_due();
             if taken == 0 {
