@@ -51,14 +51,14 @@ fn lines_are_found_by_partition_and_offset() {
 }
 
 #[test]
-fn is_full_at_a_mebibyte_and_takes_a_larger_event_alone() {
+fn is_full_at_half_a_mebibyte_and_takes_a_larger_event_alone() {
     let mut batch = Lines::default();
     while !batch.is_full() {
         let id = batch.len();
         push(&mut batch, 0, 0, &insert(id)).expect("deliverable");
     }
     let line = text(&inserts(0..1)).len();
-    assert!((1 << 20..(1 << 20) + 2 * line).contains(&text(&batch).len()), "{}", text(&batch).len());
+    assert!((1 << 19..(1 << 19) + 2 * line).contains(&text(&batch).len()), "{}", text(&batch).len());
     let mut batch = Lines::default();
     let large = format!(r#"{{"id":1,"device":"{}"}}"#, "x".repeat(1 << 20));
     push(&mut batch, 0, 1, &message(&large)).expect("deliverable");
