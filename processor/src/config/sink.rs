@@ -41,7 +41,7 @@ const WEBHOOK_TIMEOUT: DurationIn = DurationIn {
 const MAX_FILE: BytesIn = BytesIn {
     min: 1 << 20,
     max: 16 << 30,
-    why: "one write holds up to 1 MiB; a larger file is a burden for whoever reads it",
+    why: "one write holds up to 512 KiB and a line; a larger file is a burden for whoever reads it",
 };
 const KEEP_FILES: CountTo =
     CountTo { max: 1_000_000, why: "they lie in one folder, which somebody has to list" };

@@ -4,8 +4,8 @@ use super::super::event::encode;
 use super::super::{Batch, Event, Refusal};
 use crate::position::{Offset, Partition};
 
-/// A write is full at so many bytes, which is some 1,000 events, and half of what the smallest file may hold. Three are in memory for each worker: one being written,
-/// two being prepared.
+/// A write is full at so many bytes, which is some 1,000 events and, with its last line, less than the smallest file may hold. Three are
+/// in memory for each worker: one being written, two being prepared.
 const MAX_BYTES: usize = 512 * 1024;
 
 /// Events of one write, as lines.
