@@ -37,7 +37,7 @@ usage: ./test_pipeline.sh [--attach] [--only NAME]… [--keep] [--stacks N] [--p
                     came of each goes to .state/seeds/A..B.jsonl
   --merge FILE…     one table of such files
   --keep            leaves the test stacks and all logs for a look
-  --stacks N        1 or 2 test stacks (default: 2, or 1 for a single scenario or where memory is short)
+  --stacks N        1 or 2 test stacks (default: as many as memory allows, or 1 for a single scenario)
   --port-offset N   ports of the first test stack (default: free ones)
 END
 }
@@ -234,8 +234,9 @@ unit_tests() {
         line ✓ unit-tests "$2" "$ok Rust tests"
     else
         line ✗ unit-tests "$2" "$bad of $((ok + bad)) Rust tests failed"
-        grep -E '^(error|test .* FAILED|---- )' "$log" | head -n "$LOG_LINES" || true
-        tail -n "$LOG_LINES" -- "$log"
+        grep -E '^(error|test .* FAILED)' "$log" | head -n "$LOG_LINES" || true
+        # What each that failed said, without the trace of calls.
+        awk '/^---- / { left = 12 } /^stack backtrace:/ { left = 0 } left-- > 0' "$log"
     fi
 }
 
@@ -277,8 +278,9 @@ begin_stacks() {
     local available state log
     if [[ -z $stacks ]]; then
         available=$(awk '/^MemAvailable:/ { print $2 }' /proc/meminfo)
-        stacks=$MOST_STACKS
-        if ((available < MOST_STACKS * STACK_KB || ${#only[@]} == 1)); then stacks=1; fi
+        stacks=$((available / STACK_KB))
+        ((stacks <= MOST_STACKS)) || stacks=$MOST_STACKS
+        if ((stacks < 1 || ${#only[@]} == 1)); then stacks=1; fi
     fi
     offset=${offset:-$(free_offset "$stacks")}
     while ((${#states[@]} < stacks)); do

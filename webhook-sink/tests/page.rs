@@ -64,10 +64,14 @@ async fn devices(browser: &Browser) -> Vec<String> {
 }
 
 async fn shows(browser: &Browser, expected: &[&str]) {
-    let list = json!(expected).to_string();
-    let cells =
-        "JSON.stringify([...document.querySelectorAll('#events td.device')].map(td => td.textContent))";
-    browser.until(&format!("{cells} === {}", json!(list))).await;
+    browser.until(&reads("#events td.device", expected)).await;
+}
+
+/// That the elements of a selector have these texts, in this order: an expression of the page.
+fn reads(css: &str, expected: &[&str]) -> String {
+    let texts =
+        format!("JSON.stringify([...document.querySelectorAll({})].map(one => one.textContent))", json!(css));
+    format!("{texts} === {}", json!(json!(expected).to_string()))
 }
 
 #[tokio::test]
@@ -121,21 +125,16 @@ async fn figures_leaders_and_charts_follow_what_arrives() {
     {
         browser.until(&format!("document.querySelector('#{id}').textContent === '{text}'")).await;
     }
-    let leaders =
-        "return [...document.querySelectorAll('#top li')].map(li => li.querySelector('.name').textContent)";
-    assert_eq!(
-        browser.run(leaders).await,
-        json!(["Night Trains", odd]),
-        "a title is text, whatever it holds"
-    );
-    let names = "return [...document.querySelectorAll('#events .name')].map(name => name.textContent)";
-    assert_eq!(browser.run(names).await, json!([odd, "Night Trains", "Night Trains"]));
-    assert_eq!(browser.text("#events tr:nth-child(2) .op").await, "updated");
+    // A title is text, whatever it holds.
+    browser.until(&reads("#top .name", &["Night Trains", odd])).await;
+    // The table is asked for after the figures are shown.
+    browser.until(&reads("#events .name", &[odd, "Night Trains", "Night Trains"])).await;
+    browser.until(&reads("#events tr:nth-child(2) .op", &["updated"])).await;
     browser.until("document.querySelectorAll('.uplot canvas').length === 2").await;
     browser.until("document.querySelector('#rate_at').textContent !== '–'").await;
-    let drawn = "const c = document.querySelector('#rate_chart canvas'); \
-        return c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some(value => value > 0)";
-    assert_eq!(browser.run(drawn).await, true);
+    let drawn = "[...document.querySelectorAll('#rate_chart canvas')].some(c => \
+        c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some(value => value > 0))";
+    browser.until(drawn).await;
     assert_eq!(browser.console().await, Vec::<String>::new());
 }
 
