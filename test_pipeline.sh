@@ -3,7 +3,7 @@
 # their own, which are gone afterwards, also after Ctrl-C. One line per check; the last line is "N passed, N failed".
 #
 # Scenarios wait for most of their time: for a session to time out, a broker to come back, a window to end. So there are
-# two stacks, where the memory is enough, and each takes the next scenario that nobody has begun.
+# three stacks, where the memory is enough, and each takes the next scenario that nobody has begun.
 set -euo pipefail
 
 ROOT=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")" && pwd)
@@ -18,11 +18,12 @@ cd "$ROOT"
 . stack/lib/rust.sh
 
 LOG_LINES=40    # shown of the log of a check that failed
-FIRST_OFFSET=12000 LAST_OFFSET=22000 # ports of test stacks: above all of a default stack, below those of outgoing connections
+FIRST_OFFSET=5000 LAST_OFFSET=22000 # ports of test stacks: above all of a default stack, below those of outgoing connections
 PORTS=(5001 5432 6379 8083 9092 9093)
 ADMIN_PORTS=(9464 9864) # the processor's, and those behind it that scenarios use
 PORTS_SPAN=5000 # between the offsets of two stacks: no port of one is one of the other
-MOST_STACKS=2
+MOST_STACKS=3
+export DELTAFAN_SHORT_LIVED=yes # the JVMs of a test stack: killed and emptied as they are, none grows old
 STACK_KB=$((3 * 1024 * 1024)) # memory that a stack and what scenarios start beside it take, with room to spare
 
 usage() {
@@ -37,7 +38,7 @@ usage: ./test_pipeline.sh [--attach] [--only NAME]… [--keep] [--stacks N] [--p
                     came of each goes to .state/seeds/A..B.jsonl
   --merge FILE…     one table of such files
   --keep            leaves the test stacks and all logs for a look
-  --stacks N        1 or 2 test stacks (default: as many as memory allows, or 1 for a single scenario)
+  --stacks N        1 to 3 test stacks (default: as many as memory allows, or 1 for a single scenario)
   --port-offset N   ports of the first test stack (default: free ones)
 END
 }
@@ -56,7 +57,7 @@ while (($#)); do
     --only) only+=("${2:?--only needs a name}") && shift 2 ;;
     --stacks)
         stacks=${2:?--stacks needs a number} && shift 2
-        [[ $stacks == [1-$MOST_STACKS] ]] || die "--stacks $stacks is neither 1 nor 2" "./test_pipeline.sh --help"
+        [[ $stacks == [1-$MOST_STACKS] ]] || die "--stacks $stacks is none of 1 to $MOST_STACKS" "./test_pipeline.sh --help"
         ;;
     --port-offset) offset=${2:?--port-offset needs a number} && shift 2 ;;
     --help) usage && exit ;;

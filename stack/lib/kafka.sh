@@ -2,18 +2,6 @@
 # Kafka: one broker in KRaft mode, and its topics (stack/topics).
 
 KAFKA_HEAP=(-Xms128m -Xmx512m)
-JVM_FLAGS=(-server -XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:+ExplicitGCInvokesConcurrent -XX:+ExitOnOutOfMemoryError
-    -Djava.awt.headless=true)
-
-# jvm PART HEAP… -- CLASS ARGUMENT…: spawns it with our class path and log settings
-jvm() {
-    local part=$1 heap=()
-    shift
-    while [[ $1 != -- ]]; do heap+=("$1") && shift; done
-    shift
-    spawn "$part" "$JAVA" "${heap[@]}" "${JVM_FLAGS[@]}" "-Dlog4j2.configurationFile=$ROOT/stack/config/log4j2.xml" \
-        -cp "$JARS/libs/*" "$@"
-}
 
 # kafka_uuid: 16 random bytes in URL-safe base64, as the broker's own tool makes them (that takes a JVM)
 kafka_uuid() {
@@ -24,8 +12,8 @@ kafka_uuid() {
 
 format_kafka() {
     rm -rf -- "$KAFKA_DATA"
-    "$JAVA" -XX:TieredStopAtLevel=1 -cp "$JARS/libs/*" "-Dlog4j2.configurationFile=$ROOT/stack/config/log4j2.xml" \
-        kafka.tools.StorageTool format -t "$(kafka_uuid)" -c "$STATE/kafka/server.properties" >>"$LOGS/kafka.log" 2>&1 9>&- ||
+    jvm_tool -Xmx256m kafka.tools.StorageTool format -t "$(kafka_uuid)" -c "$STATE/kafka/server.properties"
+    "${TOOL[@]}" >>"$LOGS/kafka.log" 2>&1 9>&- ||
         part_failed kafka "could not format its storage"
 }
 
@@ -37,9 +25,8 @@ fence_killed_broker() {
     render "$ROOT/stack/config/kafka-fencing.properties" HOST KAFKA_CONTROLLER_PORT KAFKA_DATA >"$STATE/kafka/fencing.properties"
     : >"$log" # what the last one said is no answer
     # Bound in time, should this script be killed meanwhile.
-    timeout --kill-after=5 "$FENCING_SECONDS" "$JAVA" -XX:TieredStopAtLevel=1 -Xshare:auto -Xmx256m -cp "$JARS/libs/*" \
-        "-Dlog4j2.configurationFile=$ROOT/stack/config/log4j2.xml" -Ddeltafan.fencing.log=INFO \
-        kafka.Kafka "$STATE/kafka/fencing.properties" >"$log" 2>&1 9>&- &
+    jvm_tool -Xmx256m -Ddeltafan.fencing.log=INFO kafka.Kafka "$STATE/kafka/fencing.properties"
+    timeout --kill-after=5 "$FENCING_SECONDS" "${TOOL[@]}" >"$log" 2>&1 9>&- &
     pid=$!
     # One that was killed before it had started leads nothing: then there is nothing to say, and the time runs out.
     until grep -q 'handleBrokerFenced' "$log" || ((EPOCHSECONDS > deadline)) || ! kill -0 "$pid" 2>/dev/null; do
@@ -85,15 +72,15 @@ run_kafka_tool() {
     fi
     need_java
     need_jars
-    exec "$JAVA" -XX:TieredStopAtLevel=1 -Xmx256m -cp "$JARS/libs/*" "-Dlog4j2.configurationFile=$ROOT/stack/config/log4j2.xml" \
-        "org.apache.kafka.tools.$class" "${broker[@]}" "$@"
+    jvm_tool -Xmx256m "org.apache.kafka.tools.$class" "${broker[@]}" "$@"
+    exec "${TOOL[@]}"
 }
 
 kafka_stop() { stop_process kafka TERM 30; }
 
 make_topics() {
-    "$JAVA" -XX:TieredStopAtLevel=1 -Xmx128m -cp "$JARS/libs/*" "-Dlog4j2.configurationFile=$ROOT/stack/config/log4j2.xml" \
-        deltafan.stack.Topics "$KAFKA_BROKERS" "$ROOT/stack/topics" >>"$LOGS/topics.log" 2>&1 || {
+    jvm_tool -Xmx128m deltafan.stack.Topics "$KAFKA_BROKERS" "$ROOT/stack/topics"
+    "${TOOL[@]}" >>"$LOGS/topics.log" 2>&1 || {
         tail -n 20 -- "$LOGS/topics.log" >&2
         die "Kafka's topics are not as stack/topics states"
     }

@@ -77,8 +77,8 @@ const ATTACHED: &[Scenario<Attached>] = scenarios![
 /// The one that always comes last.
 const TAKEN_BACK: &str = "taken-back";
 
-/// Each begins on an emptied stack, with processes of its own. What makes a JVM work hard stands apart from its like: two stacks share
-/// the processors.
+/// Each begins on an emptied stack, with processes of its own. What makes a JVM work hard stands apart from its like: the stacks
+/// share the processors.
 const ON_BENCHES: &[Scenario<Bench>] = scenarios![
     "kill-kafka" => everything_killed::kafka,
     "values" => values::run,
