@@ -167,6 +167,8 @@ impl Scene<'_> {
         let target = self.dice.random_range(most / 20..most / 2);
         self.come_in(setting, load).await?;
         wait::until_every(PAUSE, "records flow", COMPLETE, async || {
+            // Connect's own start may leave an orphan of the task behind, which fails the new one; the watcher would restart it.
+            self.connect.restart_failed().await?;
             let count = self.topic.count();
             Ok(seen_if(count >= target, || format!("{count} of {target}")))
         })

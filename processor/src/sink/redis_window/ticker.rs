@@ -22,7 +22,7 @@ use uuid::Uuid;
 const INTERVAL: Duration = Duration::from_millis(200);
 
 /// How many cells a tick handles: a few milliseconds of Redis, less than a full write takes.
-const BUDGET: u32 = 1000;
+const BUDGET: u32 = 500;
 
 /// How many contents a tick tells the types of, beside those that a window lacks: a millisecond or two of Redis.
 const TELL: usize = 500;

@@ -44,8 +44,7 @@
 -- A write puts a pack to the bucket as it came, whatever other packs say of the same members: one command for each bucket, not
 -- for each cell.
 --
--- Numbers: Lua has doubles, exact up to 2^53 (285,000 years in milliseconds); totals are made by HINCRBY. A number goes
--- to Redis with 17 digits, so total / 1000 arrives as the double nearest to the decimal.
+-- Numbers: Lua has doubles, exact up to 2^53 (285,000 years in milliseconds); totals are made by HINCRBY.
 
 local public, meta, positions, totals, buckets, future, draft, groups, sums, untold = unpack(KEYS)
 local prefix = ARGV[1]
@@ -122,18 +121,29 @@ local TORN = {}
 -- default counts anew anyway.
 local ORPHANED = 7 * 24 * 3600
 
--- So often the last packs of a bucket are put into one, up to so many cells: a bucket grows with its members and not with the
--- writes to it, and what is large already is not touched again.
+-- So often the last packs of a bucket are put into one, so that it grows with its members and not with the writes to it. Bounded is
+-- how many cells that reads, for it is a part of a write, and how many the new pack has, for a tick takes a pack at once. What is
+-- larger than all behind it together is not read again.
 local MOST_PACKS = 32
-local MERGED = 1000
+local MERGED = 700
+local READ = 2500
+local CELL_BYTES = 43 -- of a content
 local function merge(key, packs)
-    local sum, last = sheet(), 0
-    while last < packs and #sum.order < MERGED do
-        last = last + 1
-        local cells = cmsgpack.unpack(call('LINDEX', key, -last))
+    local sum, last, seen = sheet(), 0, 0
+    while last < packs and seen < READ do
+        local pack = call('LINDEX', key, -last - 1)
+        local size = #pack / CELL_BYTES
+        if last > 0 and (size > seen or #sum.order + size > MERGED) then
+            break
+        end
+        last, seen = last + 1, seen + size
+        local cells = cmsgpack.unpack(pack)
         for i = 1, #cells, 2 do
             gather(sum, cells[i], cells[i + 1])
         end
+    end
+    if last < 2 then
+        return
     end
     local merged = {}
     for _, member in ipairs(sum.order) do
@@ -156,7 +166,7 @@ local function add(index, kind, second, pack)
             error(TORN)
         end
         call('EXPIRE', key, math.max(second - clock, 0) + length + ORPHANED)
-    elseif packs % MOST_PACKS == 0 then
+    elseif (packs + second) % MOST_PACKS == 0 then -- not of all buckets in the same write
         merge(key, packs)
     end
     if index == buckets then
@@ -184,13 +194,19 @@ local function add_up(hash, gathered)
     return done
 end
 
+-- A total as clients see it: Redis reads the double nearest to the decimal. Short texts are quicker than numbers, which a script
+-- hands over with 17 digits.
+local function score(total)
+    return string.format('%de-3', total)
+end
+
 -- Shows what has changed.
 local function display(changed)
     local board, show, hide = cursor and draft or public, {}, {}
     for _, change in ipairs(changed) do
         local name, before, total = unpack(change)
         if total > 0 then
-            show[#show + 1] = total / 1000
+            show[#show + 1] = score(total)
             show[#show + 1] = name
         elseif before > 0 then
             hide[#hide + 1] = name

@@ -115,7 +115,7 @@ local function redraft()
     for i = 1, #page[2], 2 do
         local total = tonumber(page[2][i + 1])
         if total > 0 then
-            show[#show + 1] = total / 1000
+            show[#show + 1] = score(total)
             show[#show + 1] = page[2][i]
         end
     end

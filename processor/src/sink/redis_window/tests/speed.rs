@@ -11,7 +11,7 @@ async fn measure(contents: i64, seconds: i64, windows: &[(&str, u64)]) {
     let server = Server::start(&["--appendonly", &std::env::var("AOF").unwrap_or("yes".into())]);
     let mut redis = server.connect().await;
     let settings = settings(&server, windows);
-    let (mut sink, mut ticker) = lane(&settings, 1000);
+    let (mut sink, mut ticker) = lane(&settings, 500);
     sink.positions(&log(), &[0]).await.expect("positions");
     let (now, _): (i64, i64) = redis::cmd("TIME").query_async(&mut redis).await.expect("time");
     let record = |n: i64| {

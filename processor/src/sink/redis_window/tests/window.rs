@@ -38,6 +38,29 @@ async fn a_contribution_enters_in_its_second_and_leaves_after_the_length() {
 }
 
 #[tokio::test]
+async fn a_bucket_of_many_members_lies_in_packs_of_a_bounded_size() {
+    const WRITES: i64 = 300;
+    const MEMBERS: i64 = 100;
+    let server = Server::start(&[]);
+    let mut redis = server.connect().await;
+    let (mut sink, _) = lane(&settings(&server, &[(KEY, 600)]), 1000);
+    set_clock(&mut redis, 10_000).await;
+    sink.positions(&log(), &[0]).await.expect("positions");
+    for from in (0..WRITES * MEMBERS).step_by(MEMBERS.unsigned_abs().try_into().expect("few")) {
+        let records: Vec<_> =
+            (from..from + MEMBERS).map(|n| insert(n, n.unsigned_abs().into(), 10_000, 1)).collect();
+        assert_eq!(write(&mut sink, 0, from, &records).await.expect("written"), DURABLE);
+    }
+    let buckets: Vec<String> = redis::cmd("KEYS").arg("*:b:*").query_async(&mut redis).await.expect("keys");
+    let packs: Vec<Vec<u8>> =
+        redis::cmd("LRANGE").arg(&buckets[0]).arg(0).arg(-1).query_async(&mut redis).await.expect("packs");
+    let sizes: Vec<usize> = packs.iter().map(|pack| pack.len() / 43).collect();
+    assert!(sizes.iter().all(|cells| *cells <= 700), "a tick takes a pack at once: {sizes:?}");
+    assert!(sizes.iter().any(|cells| *cells > 3 * 100), "none were merged: {sizes:?}");
+    assert_eq!(board(&mut redis, KEY).await.len(), usize::try_from(WRITES * MEMBERS).expect("few"));
+}
+
+#[tokio::test]
 async fn what_has_no_content_no_duration_or_no_time_counts_for_nothing() {
     let server = Server::start(&[]);
     let mut redis = server.connect().await;

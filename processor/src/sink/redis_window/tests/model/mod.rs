@@ -26,7 +26,7 @@ const COMPANIONS: [&str; 7] = ["meta", "positions", "totals", "buckets", "groups
 
 /// Packs are merged soon, and what is merged is large soon.
 static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| {
-    Scripts::with(&[EDITED_CLOCK, ("MOST_PACKS = 32", "MOST_PACKS = 3"), ("MERGED = 1000", "MERGED = 4")])
+    Scripts::with(&[EDITED_CLOCK, ("MOST_PACKS = 32", "MOST_PACKS = 3"), ("MERGED = 700", "MERGED = 4")])
 });
 
 fn lane(settings: &Settings, budget: u32) -> (RedisWindow, Ticker) {
