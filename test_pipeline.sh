@@ -236,8 +236,9 @@ unit_tests() {
     else
         line ✗ unit-tests "$2" "$bad of $((ok + bad)) Rust tests failed"
         grep -E '^(error|test .* FAILED)' "$log" | head -n "$LOG_LINES" || true
-        # What each that failed said, without the trace of calls.
-        awk '/^---- / { left = 12 } /^stack backtrace:/ { left = 0 } left-- > 0' "$log"
+        # What each that failed said, without the trace of calls; where none could say anything, the end.
+        awk '/^---- / { left = 12 } /^stack backtrace:/ { left = 0 } left-- > 0 { print; said = 1 } END { exit !said }' "$log" ||
+            tail -n "$LOG_LINES" -- "$log"
     fi
 }
 

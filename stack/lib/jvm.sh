@@ -24,17 +24,24 @@ jvm() {
     shift
     if [[ -n ${DELTAFAN_SHORT_LIVED:-} ]]; then flags+=("${SHORT_LIVED[@]}"); fi
     classes=$(classes_of "$part")
-    if [[ -r $classes ]]; then flags+=("-XX:SharedArchiveFile=$classes"); else flags+=(-XX:+RecordDynamicDumpInfo); fi
+    if [[ -r $classes ]]; then
+        flags+=("-XX:SharedArchiveFile=$classes")
+    elif [[ -w $JARS ]]; then
+        flags+=(-XX:+RecordDynamicDumpInfo)
+    fi
     class_path
     spawn "$part" "$JAVA" "${flags[@]}" "${CLASS_PATH[@]}" "$@"
 }
 
+CLASSES_MIB=500 # free on the disk, for each archive takes 50
 # note_classes PART: of a server that serves, by what jcmd is made of (a mere JRE has the module, though not the program). That it
 # can't, in a folder of somebody else's for instance, only costs time.
 note_classes() {
     local classes
     classes=$(classes_of "$1")
-    if [[ -e $classes || ! -w $JARS ]] || ! is_alive "$1"; then return 0; fi
+    if [[ -e $classes || ! -w $JARS || $classes == *[[:space:]]* ]] || ! is_alive "$1"; then return 0; fi
+    # A JVM that can't write it ends.
+    if (($(df -Pm -- "$JARS" | awk 'NR == 2 { print $4 }') < CLASSES_MIB)); then return 0; fi
     if timeout 30 "$JAVA" "${SHORT_LIVED[@]}" -m jdk.jcmd/sun.tools.jcmd.JCmd "$PID" VM.cds dynamic_dump "$classes.$PID" \
         >/dev/null 2>&1 9>&- && [[ -s $classes.$PID ]]; then
         mv -f -- "$classes.$PID" "$classes"

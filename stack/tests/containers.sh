@@ -11,8 +11,9 @@ for library in ui environment process state; do
     # shellcheck source=/dev/null
     . "$ROOT/stack/lib/$library.sh"
 done
-FILES=(Cargo.toml docker-compose.yml Dockerfile connect/Dockerfile .dockerignore docs/containers.md stack/lib/rust.sh stack/topics
+FILES=(Cargo.toml docker-compose.yml Dockerfile connect/Dockerfile .dockerignore docs/containers.md stack/docker/run stack/topics
     stack/packages connect/pom.xml .env.example webhook-sink/src/config.rs)
+mapfile -t -O "${#FILES[@]}" FILES < <(cd "$ROOT" && ls stack/lib/*.sh)
 
 work=$(mktemp -d)
 trap 'rm -rf -- "$work"' EXIT
@@ -109,6 +110,21 @@ problems_of_topics() {
     done < <(grep -oE '^[a-z_][A-Za-z0-9_.-]+' "$1/stack/topics" | grep -vx content) # a word like any other
 }
 
+# What runs in a container reads the libraries of what it calls.
+problems_of_libraries() {
+    local library libraries name files=("$1/stack/docker/run")
+    libraries=$(sed -n 's/^for library in \(.*\); do$/\1/p' "$1/stack/docker/run")
+    for library in $libraries; do files+=("$1/stack/lib/$library.sh"); done
+    for library in "$1"/stack/lib/*.sh; do
+        name=${library##*/}
+        [[ " $libraries " != *" ${name%.sh} "* ]] || continue
+        while read -r name; do
+            ! sed 's/#.*//' "${files[@]}" | grep -qE "(^|[^[:alnum:]_-])$name([^[:alnum:]_-]|\$)" ||
+                echo "stack/docker/run does not read ${library##*/}, and calls its $name"
+        done < <(sed -nE 's/^([a-z_]+)\(\).*/\1/p' "$library")
+    done
+}
+
 problems() {
     problems_of_services "$1"
     problems_of_secrets "$1"
@@ -116,6 +132,7 @@ problems() {
     problems_of_versions "$1"
     problems_of_members "$1"
     problems_of_topics "$1"
+    problems_of_libraries "$1"
 }
 
 # finds MISTAKE FILE SED WHAT: with this edit of a copy a problem that says WHAT is found
@@ -165,6 +182,7 @@ finds "a member of the workspace that the image lacks" Dockerfile '/^COPY bench\
 finds "a member of the workspace that is ignored" Cargo.toml 's/^(members = .*)\]/\1, "tools"]/' 'the build does not see tools'
 finds "a second pin of Kafka" connect/Dockerfile "s/^WORKDIR \\/connect/ENV KAFKA=$(sed -nE 's/.*<kafka.version>(.*)<.*/\1/p' "$ROOT/connect/pom.xml")\n&/" 'pinned a second time'
 finds "a topic that is stated twice" docker-compose.yml 's/^    command: \[kafka\]/&\n    labels: {topics: deltafan.control}/' 'deltafan.control is stated a second time'
+finds "a library that a container does not read" stack/docker/run 's/ jars jvm / jars /' 'does not read jvm.sh, and calls its jvm'
 finds "topics that the image lacks" .dockerignore 's/^!stack\/topics//' 'does not see stack/topics'
 
 # What a build sees is a workspace to Cargo: no member, and no target that a manifest names, is missing.

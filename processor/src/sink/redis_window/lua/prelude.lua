@@ -121,23 +121,21 @@ local TORN = {}
 -- default counts anew anyway.
 local ORPHANED = 7 * 24 * 3600
 
--- So often the last packs of a bucket are put into one, so that it grows with its members and not with the writes to it. Bounded is
--- how many cells that reads, for it is a part of a write, and how many the new pack has, for a tick takes a pack at once. What is
--- larger than all behind it together is not read again.
+-- So often the last packs of a bucket are put into one, so that it grows with its members and not with the writes to it, as long as
+-- those are small. Bounded is how many cells that takes in, for it is a part of a write, and how many the new pack has, for a tick
+-- takes a pack at once. What is larger than all behind it together is not taken again.
 local MOST_PACKS = 32
 local MERGED = 700
-local READ = 2500
-local CELL_BYTES = 43 -- of a content
+local TAKEN = 2500
 local function merge(key, packs)
-    local sum, last, seen = sheet(), 0, 0
-    while last < packs and seen < READ do
-        local pack = call('LINDEX', key, -last - 1)
-        local size = #pack / CELL_BYTES
-        if last > 0 and (size > seen or #sum.order + size > MERGED) then
+    local sum, last, taken = sheet(), 0, 0
+    while last < packs and taken < TAKEN do
+        local cells = cmsgpack.unpack(call('LINDEX', key, -last - 1))
+        local size = #cells / 2
+        if last > 0 and (size > taken or #sum.order + size > MERGED) then
             break
         end
-        last, seen = last + 1, seen + size
-        local cells = cmsgpack.unpack(pack)
+        last, taken = last + 1, taken + size
         for i = 1, #cells, 2 do
             gather(sum, cells[i], cells[i + 1])
         end

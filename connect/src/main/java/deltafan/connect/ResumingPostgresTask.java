@@ -116,7 +116,8 @@ public final class ResumingPostgresTask extends PostgresConnectorTask {
     /**
      * Connect calls this after each poll, also where that brought nothing, so once a millisecond. Each time Debezium would
      * read the topic of offsets to its end and wait until Postgres was told, before it polls again: most of what an idle
-     * connector did, and a part of each record's way. What is told later than it could be is kept by Postgres for so long.
+     * connector did, and a part of each record's way. What is told later than it could be is kept by Postgres for so long; what could not be
+     * told is told with the next heartbeat.
      */
     @Override
     public void commit() throws InterruptedException {
