@@ -40,10 +40,10 @@ note_classes() {
     local classes
     classes=$(classes_of "$1")
     if [[ -e $classes || ! -w $JARS || $classes == *[[:space:]]* ]] || ! is_alive "$1"; then return 0; fi
-    # A JVM that can't write it ends.
+    # A JVM that can't write it ends, and so does one that maps a part of it: it is whole and on the disk before it has its name.
     if (($(df -Pm -- "$JARS" | awk 'NR == 2 { print $4 }') < CLASSES_MIB)); then return 0; fi
     if timeout 30 "$JAVA" "${SHORT_LIVED[@]}" -m jdk.jcmd/sun.tools.jcmd.JCmd "$PID" VM.cds dynamic_dump "$classes.$PID" \
-        >/dev/null 2>&1 9>&- && [[ -s $classes.$PID ]]; then
+        >/dev/null 2>&1 9>&- && [[ -s $classes.$PID ]] && sync -- "$classes.$PID"; then
         mv -f -- "$classes.$PID" "$classes"
     else
         rm -f -- "$classes.$PID"
