@@ -1,6 +1,8 @@
-//! The contents that events are enriched with: rows of the real table, and in the topic of contents, as Debezium would put them there.
-//! So nothing depends on whether Connect runs: for figures that need a quiet machine it does not.
+//! The contents that events are enriched with: rows of the real table, and in a topic of their own, as Debezium would put them there.
+//! So nothing depends on whether Connect runs: for figures that need a quiet machine it does not. Nor on what was measured before: a
+//! processor reads a topic of contents from its beginning.
 
+use crate::topic;
 use anyhow::{Context, Result};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{FutureProducer, FutureRecord};
@@ -11,14 +13,22 @@ use uuid::Uuid;
 
 /// A real message of the topic.
 const MESSAGES: &str = include_str!("../../processor/tests/fixtures/json/content.jsonl");
-const TOPIC: &str = "content";
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Makes `count` contents; the first is to be the most popular.
+/// Contents that were made.
+#[derive(Debug)]
+pub struct Contents {
+    /// Their ids; the first is to be the most popular.
+    pub ids: Vec<Uuid>,
+    /// Where their changes lie.
+    pub topic: String,
+}
+
+/// Makes `count` contents.
 ///
 /// # Errors
 /// The database or Kafka refuses.
-pub async fn make(database: &Client, brokers: &str, count: u32) -> Result<Vec<Uuid>> {
+pub async fn make(database: &Client, brokers: &str, count: u32) -> Result<Contents> {
     let rows = database
         .query(
             "INSERT INTO content (id, slug, title, content_type, length_seconds, publish_ts) \
@@ -40,15 +50,17 @@ pub async fn make(database: &Client, brokers: &str, count: u32) -> Result<Vec<Uu
         *after.get_mut("title").context("no title")? = json!(row.try_get::<_, String>(1)?);
         *after.get_mut("content_type").context("no type")? = json!(row.try_get::<_, String>(2)?);
         *after.get_mut("length_seconds").context("no length")? = json!(row.try_get::<_, i32>(3)?);
-        records.push((id, Some(value.to_string())));
+        records.push((id, value.to_string()));
         ids.push(id);
     }
-    write(brokers, &records).await?;
-    Ok(ids)
+    let topic = format!("bench.contents-{:08x}", rand::random::<u32>());
+    topic::make(brokers, &topic, 1).await?;
+    write(brokers, &topic, &records).await?;
+    Ok(Contents { ids, topic })
 }
 
-/// Puts contents into their topic, or takes them out of it.
-async fn write(brokers: &str, records: &[(Uuid, Option<String>)]) -> Result<()> {
+/// Puts contents into their topic.
+async fn write(brokers: &str, topic: &str, records: &[(Uuid, String)]) -> Result<()> {
     let producer: FutureProducer = ClientConfig::new()
         .set("bootstrap.servers", brokers)
         .set("partitioner", "murmur2_random")
@@ -57,8 +69,7 @@ async fn write(brokers: &str, records: &[(Uuid, Option<String>)]) -> Result<()> 
     let mut sent = Vec::new();
     for (id, value) in records {
         let key = json!({ "id": id }).to_string();
-        let mut record = FutureRecord::to(TOPIC).key(&key);
-        record.payload = value.as_ref();
+        let record = FutureRecord::to(topic).key(&key).payload(value);
         sent.push(producer.send_result(record).map_err(|(error, _)| error)?);
     }
     for sent in sent {
@@ -76,12 +87,11 @@ pub async fn transaction(database: &Client) -> Result<u32> {
     Ok(u32::try_from(row.try_get::<_, i64>(0)?)?)
 }
 
-/// Deletes them.
+/// Deletes them and their topic.
 ///
 /// # Errors
 /// The database or Kafka refuses.
-pub async fn take_back(database: &Client, brokers: &str, contents: &[Uuid]) -> Result<()> {
-    database.execute("DELETE FROM content WHERE id = ANY($1)", &[&contents]).await?;
-    let nothing: Vec<_> = contents.iter().map(|id| (*id, None)).collect();
-    write(brokers, &nothing).await
+pub async fn take_back(database: &Client, brokers: &str, contents: &Contents) -> Result<()> {
+    database.execute("DELETE FROM content WHERE id = ANY($1)", &[&contents.ids]).await?;
+    topic::delete(brokers, &contents.topic).await
 }

@@ -18,6 +18,8 @@ const WITH_SCHEMA: &str =
 /// What is made.
 #[derive(Debug, Clone, Copy)]
 pub struct Kind {
+    /// The exponent of the law of Zipf by which contents are chosen; at 0 each is as likely as the other.
+    pub exponent: f64,
     /// Whether each message carries its schema, as the converter writes it by default.
     pub with_schema: bool,
     /// The transaction that all of them come from.
@@ -26,7 +28,7 @@ pub struct Kind {
     pub seed: u64,
 }
 
-/// Inserts of rows whose contents are chosen by Zipf's law with exponent 1.
+/// Inserts of rows whose contents are chosen by Zipf's law.
 pub struct Messages {
     text: String,
     parts: Vec<Part>,
@@ -67,7 +69,7 @@ impl Messages {
             text,
             transaction: kind.transaction,
             contents: contents.to_vec(),
-            popularity: Zipf::new(NonZeroUsize::new(contents.len()).context("no contents")?, 1.0),
+            popularity: Zipf::new(NonZeroUsize::new(contents.len()).context("no contents")?, kind.exponent),
             random: StdRng::seed_from_u64(kind.seed),
             key: Vec::new(),
             value: Vec::new(),

@@ -39,6 +39,8 @@ pub struct Lanes<'a> {
     pub name: &'a str,
     /// What it reads.
     pub topic: &'a str,
+    /// Where contents are.
+    pub contents_topic: &'a str,
     /// Kafka.
     pub brokers: &'a str,
     /// Where the leaderboard is.
@@ -78,14 +80,15 @@ impl Lanes<'_> {
     }
 
     fn config(&self) -> String {
-        let Self { name, topic, brokers, redis_url, receiver, workers, window, discards } = self;
+        let Self { name, topic, contents_topic, brokers, redis_url, receiver, workers, window, discards } =
+            self;
         let mut config = format!(
             "kafka: {{brokers: \"{brokers}\"}}\n\
              postgres: {{url: \"${{PROCESSOR_DATABASE_URL}}\"}}\n\
              admin: {{listen: \"127.0.0.1:0\"}}\n\
              log: {{level: warn}}\n\
              pipelines:\n  {name}:\n    topic: {topic}\n    dead_letters: engagement_events.dlq\n    \
-             content: {{topic: content}}\n    transform: engagement\n    sinks:\n"
+             content: {{topic: {contents_topic}}}\n    transform: engagement\n    sinks:\n"
         );
         if let Some(redis_url) = redis_url {
             config += &format!(

@@ -97,7 +97,8 @@ pub async fn measure(options: &Options) -> Result<()> {
 /// The bodies as the processor's webhook sink makes them, of real messages.
 fn posts(options: &Options) -> Result<Vec<Post>> {
     let contents: Vec<_> = (0..CONTENTS).map(|_| Uuid::from_u128(rand::random())).collect();
-    let mut messages = Messages::new(Kind { with_schema: false, transaction: 1, seed: 3 }, &contents)?;
+    let mut messages =
+        Messages::new(Kind { exponent: 1.0, with_schema: false, transaction: 1, seed: 3 }, &contents)?;
     let content = Content {
         content_type: Some("video".into()),
         title: Some("How bread is made".into()),

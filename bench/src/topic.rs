@@ -2,6 +2,7 @@
 
 use crate::messages::{Kind, Messages};
 use anyhow::{Result, ensure};
+use clap::ValueEnum;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -20,6 +21,29 @@ const STRETCH_US: i64 = 600_000_000;
 const PATIENCE: Duration = Duration::from_secs(60);
 const QUEUE_FULL: Duration = Duration::from_millis(5);
 
+/// How a producer compresses its batches.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Compression {
+    /// Not at all, as Connect's producers by default.
+    #[default]
+    None,
+    /// Quickly.
+    Lz4,
+    /// Well.
+    Zstd,
+}
+
+impl Compression {
+    /// Its name in Kafka's settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Lz4 => "lz4",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
 /// What is made.
 #[derive(Debug, Clone, Copy)]
 pub struct Shape {
@@ -27,6 +51,8 @@ pub struct Shape {
     pub records: u32,
     /// How many partitions.
     pub partitions: i32,
+    /// How its batches are compressed.
+    pub compression: Compression,
     /// What the messages are like.
     pub kind: Kind,
 }
@@ -42,7 +68,7 @@ pub struct Filled {
     pub bytes: u64,
 }
 
-/// Makes the topic and fills it; contents are chosen by Zipf's law with exponent 1 in the order given.
+/// Makes the topic and fills it; contents are chosen by Zipf's law in the order given.
 ///
 /// # Errors
 /// Kafka refuses, or the messages to copy have another form.
@@ -110,6 +136,7 @@ fn write(brokers: &str, topic: &str, shape: Shape, contents: &[Uuid]) -> Result<
         .set("bootstrap.servers", brokers)
         .set("partitioner", "murmur2_random")
         .set("linger.ms", "20")
+        .set("compression.type", shape.compression.name())
         .set("batch.size", "1000000")
         .set("queue.buffering.max.kbytes", "131072")
         .create()?;

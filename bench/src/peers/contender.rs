@@ -47,6 +47,7 @@ pub(super) struct Task<'a> {
     pub addresses: &'a Addresses,
     pub options: &'a Options,
     pub topic: &'a str,
+    pub contents_topic: &'a str,
     /// The group's name, and what the leaderboard's keys begin with.
     pub name: &'a str,
 }
@@ -114,6 +115,7 @@ impl Task<'_> {
         let lanes = Lanes {
             name: self.name,
             topic: self.topic,
+            contents_topic: self.contents_topic,
             brokers: &self.addresses.kafka_brokers,
             redis_url: Some(&self.addresses.redis_url),
             receiver: Some(&self.options.receiver),
@@ -131,6 +133,7 @@ impl Task<'_> {
         let mut command = Command::new(program);
         command.arg("run").arg(configs.join(config));
         command.env("CHECKPOINT_LIMIT", (UNDER_WAY / self.options.partitions.max(1)).to_string());
+        command.env("ROW", if self.options.with_schema { "this.payload.after" } else { "this.after" });
         command.env("DATABASE_DSN", format!("{}?sslmode=disable", self.addresses.postgres_url));
         Ok(command)
     }

@@ -26,6 +26,7 @@ pub(super) struct Drain<'a> {
     pub addresses: &'a Addresses,
     pub options: &'a Options,
     pub filled: &'a Filled,
+    pub contents_topic: &'a str,
     pub parts: &'a [Watched],
     pub run: u32,
 }
@@ -72,8 +73,13 @@ impl Drain<'_> {
         watched.extend(self.parts.iter().cloned());
         watched.push(receiver.watched.clone());
         let before = watched.iter().map(Watched::cpu_seconds).collect::<Result<Vec<_>>>()?;
-        let task =
-            Task { addresses: self.addresses, options: self.options, topic: &self.filled.topic, name: &name };
+        let task = Task {
+            addresses: self.addresses,
+            options: self.options,
+            topic: &self.filled.topic,
+            contents_topic: self.contents_topic,
+            name: &name,
+        };
         let began = Instant::now();
         let (program, started) = match program {
             Some(program) => {
@@ -106,6 +112,7 @@ impl Drain<'_> {
             records: self.options.records,
             partitions: self.options.partitions,
             contents: self.options.contents,
+            with_schema: self.options.with_schema,
             events_per_second: f64::from(self.options.records) / seconds,
             seconds,
             start_seconds: moments.first.saturating_duration_since(moments.began).as_secs_f64(),

@@ -16,6 +16,9 @@ pub(super) struct Line {
     pub records: u32,
     pub partitions: i32,
     pub contents: u32,
+    /// Whether the messages carry their schema.
+    #[serde(default)]
+    pub with_schema: bool,
     /// Events in both sinks, by the clock.
     pub events_per_second: f64,
     /// From the first effect in either sink until the last one in both.
@@ -106,6 +109,7 @@ mod tests {
             records: 10,
             partitions: 4,
             contents: 3,
+            with_schema: false,
             events_per_second: 5.0,
             seconds: 2.0,
             start_seconds: 0.5,

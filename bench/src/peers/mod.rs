@@ -17,7 +17,7 @@ use crate::contents;
 use crate::cost::Watched;
 use crate::messages::Kind;
 use crate::pipeline::{Addresses, say};
-use crate::topic::{self, Filled, Shape};
+use crate::topic::{self, Compression, Filled, Shape};
 use anyhow::{Result, ensure};
 use clap::Args;
 use contender::Contender;
@@ -43,6 +43,9 @@ pub struct Options {
     /// Contents, chosen by Zipf's law with exponent 1.
     #[arg(long, default_value_t = 1000)]
     contents: u32,
+    /// Messages with the schema that the converter writes by default.
+    #[arg(long)]
+    with_schema: bool,
     /// How often each one drains the topic; every second time in the opposite order.
     #[arg(long, default_value_t = 3)]
     runs: u32,
@@ -81,22 +84,23 @@ pub async fn measure(addresses: &Addresses, options: &Options) -> Result<()> {
     let contents = contents::make(&database, &addresses.kafka_brokers, options.contents).await?;
     let Options { records, partitions, .. } = *options;
     let transaction = contents::transaction(&database).await?;
-    let shape = Shape { records, partitions, kind: Kind { with_schema: false, transaction, seed: 1 } };
-    let filled = topic::fill(&addresses.kafka_brokers, shape, &contents).await?;
+    let kind = Kind { exponent: 1.0, with_schema: options.with_schema, transaction, seed: 1 };
+    let shape = Shape { records, partitions, compression: Compression::None, kind };
+    let filled = topic::fill(&addresses.kafka_brokers, shape, &contents.ids).await?;
     let bytes = filled.bytes / u64::from(records.max(1));
     say(&format!("{records} records of {bytes} bytes in {partitions} partitions"))?;
-    let measured = runs(addresses, options, &filled).await;
+    let measured = runs(addresses, options, &filled, &contents.topic).await;
     topic::delete(&addresses.kafka_brokers, &filled.topic).await?;
     contents::take_back(&database, &addresses.kafka_brokers, &contents).await?;
     measured
 }
 
-async fn runs(addresses: &Addresses, options: &Options, filled: &Filled) -> Result<()> {
+async fn runs(addresses: &Addresses, options: &Options, filled: &Filled, contents_topic: &str) -> Result<()> {
     let parts = [Watched::part("kafka", &options.state)?, Watched::part("redis", &options.state)?];
     let (mut lines, mut failed) = (Vec::new(), Vec::new());
     for run in 1..=options.runs {
         for contender in turns(run, &options.only) {
-            let drain = Drain { addresses, options, filled, parts: &parts, run };
+            let drain = Drain { addresses, options, filled, contents_topic, parts: &parts, run };
             let mut take = |line: Line| {
                 say(&line.told())?;
                 if let Some(path) = &options.results {

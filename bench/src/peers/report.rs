@@ -48,20 +48,24 @@ impl Report {
     }
 }
 
-/// Lines that can be compared: of one size.
+/// Lines that can be compared: of one size and one form of message.
 struct Group<'a> {
     records: u32,
     partitions: i32,
+    with_schema: bool,
     lines: Vec<&'a Line>,
 }
 
 fn groups(lines: &[Line]) -> Vec<Group<'_>> {
     let mut groups: Vec<Group<'_>> = Vec::new();
     for line in lines {
-        let Line { records, partitions, .. } = *line;
-        match groups.iter_mut().find(|group| (group.records, group.partitions) == (records, partitions)) {
+        let Line { records, partitions, with_schema, .. } = *line;
+        let is_same = |group: &&mut Group<'_>| {
+            (group.records, group.partitions, group.with_schema) == (records, partitions, with_schema)
+        };
+        match groups.iter_mut().find(is_same) {
             Some(group) => group.lines.push(line),
-            None => groups.push(Group { records, partitions, lines: vec![line] }),
+            None => groups.push(Group { records, partitions, with_schema, lines: vec![line] }),
         }
     }
     groups
@@ -73,20 +77,21 @@ fn files(lines: &[Line]) -> Vec<(String, String)> {
                     How each was configured, and what can't be compared: [bench/peers/README.md](../../bench/peers/README.md).\n"
         .to_owned();
     let mut files = Vec::new();
-    for Group { records, partitions, lines } in groups(lines) {
+    for Group { records, partitions, with_schema, lines } in groups(lines) {
         let lines: Vec<_> = lines.into_iter().cloned().collect();
         let summaries = summaries(&lines);
         let load = Spread::of(lines.iter().map(|line| line.load_average));
         let load = load.map(|load| format!("{:.1} to {:.1}", load.least, load.most)).unwrap_or_default();
         let several = if partitions == 1 { "partition" } else { "partitions" };
-        let size = format!("{} records, {partitions} {several}", grouped(f64::from(records)));
+        let (told, named) = if with_schema { (", with schema", "-schema") } else { ("", "") };
+        let size = format!("{} records, {partitions} {several}{told}", grouped(f64::from(records)));
         let cores = lines.first().map_or(0, |line| line.cores);
         page += &format!(
             "\n## {size}\n\nMedians, and from least to most. A machine with {cores} cores; load average before each run {load}.\n\n{}",
             table(&lines)
         );
         for (what, chart) in charts(&size, &summaries) {
-            let name = format!("peers-{records}-{partitions}-{what}.svg");
+            let name = format!("peers-{records}-{partitions}{named}-{what}.svg");
             page += &format!("\n![{what}]({name})\n");
             files.push((name, chart));
         }
@@ -233,12 +238,15 @@ mod tests {
     fn sizes_are_not_mixed() {
         let mut other = line("deltafan", 1, 1.0);
         other.partitions = 1;
-        let files = files(&[line("deltafan", 1, 2.0), other]);
-        let names: Vec<_> = files.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names.len(), 7, "{names:?}");
+        let mut with_schema = other.clone();
+        with_schema.with_schema = true;
+        let files = files(&[line("deltafan", 1, 2.0), other, with_schema]);
+        let names: std::collections::BTreeSet<_> = files.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names.len(), 10, "{names:?}");
         let (_, page) = files.first().cloned().unwrap_or_default();
         assert!(page.contains("4 partitions") && page.contains("1 partition\n"), "{page}");
-        assert_eq!(page.matches("| Deltafan | 1 |").count(), 2, "{page}");
+        assert!(page.contains("1 partition, with schema\n"), "{page}");
+        assert_eq!(page.matches("| Deltafan | 1 |").count(), 3, "{page}");
     }
 
     /// The page is what the raw results beside it say, and there is none without them.

@@ -81,6 +81,7 @@ pub(super) mod tests {
             records: 1000,
             partitions: 4,
             contents: 10,
+            with_schema: false,
             events_per_second,
             seconds: 1.0,
             start_seconds: 0.1,

@@ -10,11 +10,12 @@ mod watch;
 pub use moments::{Moments, Quantiles};
 pub use proxy::{Manner, Proxy};
 
+use crate::contents::{self, Contents};
 use crate::cost::Watched;
 use crate::messages::{Kind, Messages};
 use crate::pipeline::Addresses;
 use crate::processor::{Lanes, Running};
-use crate::{contents, topic};
+use crate::topic;
 use anyhow::{Result, bail, ensure};
 use clap::Args;
 pub use load::Load;
@@ -24,7 +25,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_postgres::Client;
-use uuid::Uuid;
 use watch::{Places, Watcher};
 
 /// A look at what has arrived, while something is waited for.
@@ -88,7 +88,7 @@ pub struct Scene<'a> {
     common: &'a Common,
     addresses: &'a Addresses,
     database: Client,
-    contents: Vec<Uuid>,
+    contents: Contents,
     transaction: u32,
     /// The pipeline and the leaderboard.
     pub name: String,
@@ -132,7 +132,10 @@ impl<'a> Scene<'a> {
     /// # Errors
     /// The messages to copy have another form.
     pub fn messages(&self) -> Result<Messages> {
-        Messages::new(Kind { with_schema: false, transaction: self.transaction, seed: 2 }, &self.contents)
+        Messages::new(
+            Kind { exponent: 1.0, with_schema: false, transaction: self.transaction, seed: 2 },
+            &self.contents.ids,
+        )
     }
 
     /// Starts a processor with these lanes.
@@ -145,6 +148,7 @@ impl<'a> Scene<'a> {
         let lanes = Lanes {
             name: &self.name,
             topic: &self.topic,
+            contents_topic: &self.contents.topic,
             brokers: &self.addresses.kafka_brokers,
             redis_url: sinks.contains(&Sink::Redis).then_some(&redis_url),
             receiver: sinks.contains(&Sink::Webhook).then_some(&receiver),

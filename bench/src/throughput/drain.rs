@@ -20,8 +20,10 @@ use tokio::time::sleep;
 
 /// How often the sinks are asked. It bounds the error of a run's time.
 const ASK: Duration = Duration::from_millis(10);
+/// Memory is told for stretches of this length.
+const LOOK: Duration = Duration::from_secs(10);
 /// No run takes longer.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_secs(1800);
 /// A leaderboard's score is a double next to a thousandth.
 const TOLERANCE: f64 = 0.000_5;
 
@@ -29,7 +31,35 @@ pub(super) struct Drain<'a> {
     pub addresses: &'a Addresses,
     pub options: &'a Options,
     pub filled: &'a Filled,
+    pub contents_topic: &'a str,
     pub parts: &'a [Watched],
+}
+
+/// What a processor holds in the course of a run.
+#[derive(Debug, Default)]
+struct Memory {
+    /// The sum of what was seen in each stretch of [`LOOK`], and how often that was.
+    seen: Vec<(f64, u32)>,
+}
+
+impl Memory {
+    fn look(&mut self, processor: &Watched, since: Duration) -> Result<()> {
+        let stretch = usize::try_from(since.as_secs() / LOOK.as_secs())?;
+        if self.seen.len() <= stretch {
+            self.seen.resize(stretch + 1, (0.0, 0));
+        }
+        if let Some((sum, looks)) = self.seen.get_mut(stretch) {
+            *sum += processor.resident_mib()?;
+            *looks += 1;
+        }
+        Ok(())
+    }
+
+    /// The mean of each whole stretch.
+    fn stretches(&self) -> Vec<f64> {
+        let whole = self.seen.iter().take(self.seen.len().saturating_sub(1)).skip(1);
+        whole.filter(|(_, looks)| *looks > 0).map(|(sum, looks)| sum / f64::from(*looks)).collect()
+    }
 }
 
 /// How a run went.
@@ -46,6 +76,8 @@ pub(super) struct Drained {
     pub costs: Vec<(&'static str, f64)>,
     /// What the processor held at most.
     pub peak_mib: f64,
+    /// What it held in each stretch of [`LOOK`] on average, but for the first and the last one.
+    resident_mib: Vec<f64>,
     /// Events that came to the receiver more than once.
     pub repeats: usize,
 }
@@ -59,7 +91,9 @@ impl Drain<'_> {
         let before = cpu(&watched)?;
         let began = Instant::now();
         let (running, processor) = self.processor(&name)?;
-        let (first, redis, posted) = self.until_drained(&name, &receiver, began).await?;
+        let mut memory = Memory::default();
+        let (first, redis, posted) =
+            self.until_drained(&name, &receiver, began, || memory.look(&processor, began.elapsed())).await?;
         self.until_discarded(&name).await?;
         let after = cpu(&watched)?;
         let own = processor.cpu_seconds()?;
@@ -81,6 +115,7 @@ impl Drain<'_> {
             start_seconds: first.saturating_duration_since(began).as_secs_f64(),
             costs,
             peak_mib,
+            resident_mib: memory.stretches(),
             repeats,
         })
     }
@@ -98,6 +133,7 @@ impl Drain<'_> {
         let lanes = Lanes {
             name,
             topic: &self.filled.topic,
+            contents_topic: self.contents_topic,
             brokers: &self.addresses.kafka_brokers,
             redis_url: self.wants("redis").then_some(&self.addresses.redis_url),
             receiver: self.wants("webhook").then_some(receiver),
@@ -121,6 +157,7 @@ impl Drain<'_> {
         name: &str,
         receiver: &Neutral,
         began: Instant,
+        mut look: impl FnMut() -> Result<()>,
     ) -> Result<(Instant, Instant, Instant)> {
         let all = self.records()?;
         let mut connection = self.redis().await?;
@@ -128,6 +165,7 @@ impl Drain<'_> {
         let (mut asked, mut first, mut redis, mut posted) = (began, None, None, None);
         loop {
             let held: BTreeMap<String, usize> = connection.hgetall(&positions).await?;
+            look()?;
             let (in_redis, at_receiver) = (held.values().sum::<usize>(), receiver.posted().await?);
             let now = Instant::now();
             if first.is_none() && in_redis + at_receiver > 0 {
@@ -203,6 +241,23 @@ fn cpu(watched: &[Watched]) -> Result<Vec<f64>> {
 }
 
 impl Drained {
+    /// What it held in the first and in the last tenth of a run of minutes, and at most in between.
+    pub(super) fn memory(&self) -> Option<String> {
+        let stretches = &self.resident_mib;
+        let tenth = (stretches.len() / 10).max(1);
+        if stretches.len() < 3 {
+            return None;
+        }
+        let mean = |part: &[f64]| part.iter().sum::<f64>() / part.iter().map(|_| 1.0).sum::<f64>();
+        let (first, last) = (stretches.get(..tenth)?, stretches.get(stretches.len() - tenth..)?);
+        let most = stretches.iter().copied().fold(0.0, f64::max);
+        Some(format!(
+            "resident {:.0} MiB in the first tenth, {:.0} in the last, {most:.0} in the stretch with most",
+            mean(first),
+            mean(last)
+        ))
+    }
+
     /// Events per second, each in both sinks.
     pub(super) fn rate(&self) -> f64 {
         self.records / self.seconds
@@ -213,10 +268,12 @@ impl Drained {
         let costs: BTreeMap<_, _> = self.costs.iter().copied().collect();
         let line = json!({
             "run": run, "records": options.records, "partitions": options.partitions, "contents": options.contents,
+            "exponent": options.exponent, "compression": options.compression.name(),
             "with_schema": options.with_schema, "window": options.window, "workers": options.workers,
             "only": options.only, "discards": options.discards, "events_per_second": self.rate(), "seconds": self.seconds,
             "redis_seconds": self.redis_seconds, "receiver_seconds": self.receiver_seconds,
-            "start_seconds": self.start_seconds, "cpu_seconds_per_million": costs, "peak_mib": self.peak_mib, "repeats": self.repeats,
+            "start_seconds": self.start_seconds, "cpu_seconds_per_million": costs, "peak_mib": self.peak_mib,
+            "resident_mib": self.resident_mib, "repeats": self.repeats,
         });
         let mut file = OpenOptions::new().create(true).append(true).open(path)?;
         writeln!(file, "{line}")?;

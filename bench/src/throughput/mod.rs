@@ -9,7 +9,7 @@ use crate::contents;
 use crate::cost::Watched;
 use crate::messages::Kind;
 use crate::pipeline::{Addresses, say};
-use crate::topic::{self, Filled, Shape};
+use crate::topic::{self, Compression, Filled, Shape};
 use anyhow::Result;
 use clap::Args;
 use drain::{Drain, Drained};
@@ -24,9 +24,15 @@ pub struct Options {
     /// Partitions of the topic.
     #[arg(long, default_value_t = 4)]
     partitions: i32,
-    /// Contents, chosen by Zipf's law with exponent 1.
+    /// Contents, chosen by Zipf's law.
     #[arg(long, default_value_t = 1000)]
     contents: u32,
+    /// The law's exponent; at 0 each content is as likely as the other.
+    #[arg(long, default_value_t = 1.0)]
+    exponent: f64,
+    /// How the topic's batches are compressed.
+    #[arg(long, value_enum, default_value_t)]
+    compression: Compression,
     /// Messages with the schema that the converter writes by default.
     #[arg(long)]
     with_schema: bool,
@@ -66,25 +72,33 @@ pub struct Options {
 pub async fn measure(addresses: &Addresses, options: &Options) -> Result<()> {
     let database = addresses.database().await?;
     let contents = contents::make(&database, &addresses.kafka_brokers, options.contents).await?;
-    let Options { records, partitions, with_schema, .. } = *options;
+    let Options { records, partitions, exponent, compression, with_schema, .. } = *options;
     let transaction = contents::transaction(&database).await?;
-    let shape = Shape { records, partitions, kind: Kind { with_schema, transaction, seed: 1 } };
-    let filled = topic::fill(&addresses.kafka_brokers, shape, &contents).await?;
+    let shape = Shape {
+        records,
+        partitions,
+        compression,
+        kind: Kind { exponent, with_schema, transaction, seed: 1 },
+    };
+    let filled = topic::fill(&addresses.kafka_brokers, shape, &contents.ids).await?;
     say(&format!(
         "{records} records of {} bytes in {partitions} partitions",
         filled.bytes / u64::from(records.max(1))
     ))?;
-    let measured = runs(addresses, options, &filled).await;
+    let measured = runs(addresses, options, &filled, &contents.topic).await;
     topic::delete(&addresses.kafka_brokers, &filled.topic).await?;
     contents::take_back(&database, &addresses.kafka_brokers, &contents).await?;
     measured
 }
 
-async fn runs(addresses: &Addresses, options: &Options, filled: &Filled) -> Result<()> {
+async fn runs(addresses: &Addresses, options: &Options, filled: &Filled, contents_topic: &str) -> Result<()> {
     let parts = [Watched::part("kafka", &options.state)?, Watched::part("redis", &options.state)?];
     for run in 1..=options.runs {
-        let drained = Drain { addresses, options, filled, parts: &parts }.run().await?;
+        let drained = Drain { addresses, options, filled, contents_topic, parts: &parts }.run().await?;
         say(&drained.line(run))?;
+        if let Some(memory) = drained.memory() {
+            say(&format!("  {memory}"))?;
+        }
         if let Some(path) = &options.results {
             drained.keep(path, run, options)?;
         }

@@ -183,8 +183,20 @@ impl Kafka {
 
     /// Writes records to one partition, in order, and waits until they are durable.
     pub async fn produce(&self, topic: &str, partition: i32, records: &[Record]) -> Result<()> {
-        let producer: FutureProducer =
-            self.config().set("message.max.bytes", MAX_BYTES).set("enable.idempotence", "true").create()?;
+        self.produce_by("none", topic, partition, records).await
+    }
+
+    /// The same, each record compressed by `codec`, by its name in Kafka's settings.
+    pub async fn produce_by(
+        &self,
+        codec: &str,
+        topic: &str,
+        partition: i32,
+        records: &[Record],
+    ) -> Result<()> {
+        let mut config = self.config();
+        config.set("message.max.bytes", MAX_BYTES).set("enable.idempotence", "true");
+        let producer: FutureProducer = config.set("compression.type", codec).create()?;
         for record in records {
             let mut headers = OwnedHeaders::new();
             for (key, value) in &record.headers {

@@ -2,6 +2,7 @@
 
 mod attach;
 mod batching;
+mod compressed;
 mod config_errors;
 mod connector_failed;
 mod dashboard;
@@ -112,6 +113,7 @@ const ON_BENCHES: &[Scenario<Bench>] = scenarios![
     "missing-target" => webhook_paused::missing_target,
     "wrong-password" => wrong_password::run,
     "missing-topic" => missing_topic::run,
+    "compressed-topic" => compressed::run,
     "topic-made-again" => logs::made_again,
     "retention" => logs::retention,
     "config-errors" => config_errors::run,

@@ -22,6 +22,12 @@ const FETCH_AHEAD_KIB: usize = 1024;
 /// a second of each worker.
 const FETCH_WAIT_MS: u32 = 50;
 
+/// So much of a partition comes with one answer of the broker, or one batch where that is larger; librdkafka's own is a MiB. Where batches are
+/// compressed, what is read ahead is several times what came: with `zstd` an answer's MiB became a dozen, for each partition.
+const FETCH_AT_ONCE_BYTES: usize = 256 * 1024;
+/// The names of that property.
+const FETCH_AT_ONCE: [&str; 2] = ["fetch.message.max.bytes", "max.partition.fetch.bytes"];
+
 impl Cluster {
     /// The settings that every client shares.
     pub fn client(&self, name: &str) -> ClientConfig {
@@ -66,6 +72,9 @@ impl Cluster {
         let mut config = self.reader(name, FETCH_AHEAD_KIB);
         if !self.properties.contains_key("fetch.wait.max.ms") {
             config.set("fetch.wait.max.ms", FETCH_WAIT_MS.to_string());
+        }
+        if !FETCH_AT_ONCE.iter().any(|name| self.properties.contains_key(*name)) {
+            config.set(FETCH_AT_ONCE[0], FETCH_AT_ONCE_BYTES.to_string());
         }
         config
             .set("group.id", group)

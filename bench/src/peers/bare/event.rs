@@ -10,6 +10,9 @@ use std::io::Write;
 struct Envelope<'a> {
     #[serde(borrow)]
     after: Option<&'a RawValue>,
+    /// The message, where the converter puts its schema beside it.
+    #[serde(borrow)]
+    payload: Option<&'a RawValue>,
 }
 
 /// What is used of a row.
@@ -23,7 +26,10 @@ pub(super) struct Row<'a> {
 /// The row after the change, as it stands in the envelope.
 pub(super) fn after(value: &[u8]) -> Result<Option<&str>> {
     let envelope: Envelope<'_> = serde_json::from_slice(value)?;
-    Ok(envelope.after.map(RawValue::get))
+    match envelope.payload {
+        Some(message) => after(message.get().as_bytes()),
+        None => Ok(envelope.after.map(RawValue::get)),
+    }
 }
 
 impl<'a> Row<'a> {
@@ -54,7 +60,9 @@ mod tests {
     #[test]
     fn a_row_is_carried_over_and_enriched() -> Result<()> {
         let value = br#"{"before":null,"after":{"id":1,"content_id":"c","event_ts":"2026-11-21T03:00:00Z","duration_ms":1500},"op":"c"}"#;
+        let with_schema = [br#"{"schema":{"fields":[]},"payload":"#, value.as_slice(), b"}"].concat();
         let after = after(value)?.context("no row")?;
+        assert_eq!(super::after(&with_schema)?, Some(after));
         let content = Content { fields: ",\"content_title\":\"t\"".to_owned(), length_seconds: Some(60) };
         let mut body = Vec::new();
         Row::read(after)?.write(after, &content, &mut body)?;

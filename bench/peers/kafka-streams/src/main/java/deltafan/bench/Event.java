@@ -25,9 +25,15 @@ final class Event {
     try (var parser = JSON.createParser(value)) {
       parser.nextToken();
       while (parser.nextToken() == JsonToken.FIELD_NAME) {
-        var after = parser.currentName().equals("after");
-        if (parser.nextToken() == JsonToken.START_OBJECT && after) {
-          return row(parser);
+        var name = parser.currentName();
+        if (parser.nextToken() == JsonToken.START_OBJECT) {
+          if (name.equals("after")) {
+            return row(parser);
+          }
+          // The message, where the converter puts its schema beside it: the next name is in it.
+          if (name.equals("payload")) {
+            continue;
+          }
         }
         parser.skipChildren();
       }
