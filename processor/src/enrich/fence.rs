@@ -30,12 +30,13 @@ impl Fence {
     /// Starts the thread. It ends with the last `Fence`.
     ///
     /// # Errors
-    /// librdkafka refuses a property.
-    pub fn start(cluster: &Cluster, content_topic: &str) -> KafkaResult<Self> {
+    /// librdkafka refuses a property, or the system gives no thread.
+    pub fn start(cluster: &Cluster, content_topic: &str) -> anyhow::Result<Self> {
         let consumer = topic::asker(cluster, "deltafan.content.fence")?;
         let (questions, inbox) = mpsc::channel();
         let name = content_topic.to_owned();
-        thread::spawn(move || answer(&consumer, &name, &inbox));
+        let thread = thread::Builder::new().name("fence".to_owned());
+        thread.spawn(move || answer(&consumer, &name, &inbox))?;
         Ok(Self { questions })
     }
 
