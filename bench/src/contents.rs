@@ -24,11 +24,23 @@ pub struct Contents {
     pub topic: String,
 }
 
-/// Makes `count` contents.
+/// Makes `count` contents. Where that fails, nothing stays.
 ///
 /// # Errors
 /// The database or Kafka refuses.
 pub async fn make(database: &Client, brokers: &str, count: u32) -> Result<Contents> {
+    let topic = format!("bench.contents-{:08x}", rand::random::<u32>());
+    topic::make(brokers, &topic, 1).await?;
+    let mut contents = Contents { ids: Vec::new(), topic };
+    if let Err(error) = fill(database, brokers, count, &mut contents).await {
+        // The first error is the one that says why.
+        let _ = take_back(database, brokers, &contents).await;
+        return Err(error);
+    }
+    Ok(contents)
+}
+
+async fn fill(database: &Client, brokers: &str, count: u32, contents: &mut Contents) -> Result<()> {
     let rows = database
         .query(
             "INSERT INTO content (id, slug, title, content_type, length_seconds, publish_ts) \
@@ -42,21 +54,17 @@ pub async fn make(database: &Client, brokers: &str, count: u32) -> Result<Conten
     let message: Value = serde_json::from_str(line)?;
     let mut value: Value =
         serde_json::from_str(message.get("value").and_then(Value::as_str).context("no value")?)?;
-    let (mut ids, mut records) = (Vec::new(), Vec::new());
-    for row in rows {
-        let id: Uuid = row.try_get(0)?;
+    contents.ids = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+    let mut records = Vec::new();
+    for (id, row) in contents.ids.iter().zip(&rows) {
         let after = value.get_mut("after").context("the message is no insert")?;
         *after.get_mut("id").context("no id")? = json!(id);
         *after.get_mut("title").context("no title")? = json!(row.try_get::<_, String>(1)?);
         *after.get_mut("content_type").context("no type")? = json!(row.try_get::<_, String>(2)?);
         *after.get_mut("length_seconds").context("no length")? = json!(row.try_get::<_, i32>(3)?);
-        records.push((id, value.to_string()));
-        ids.push(id);
+        records.push((*id, value.to_string()));
     }
-    let topic = format!("bench.contents-{:08x}", rand::random::<u32>());
-    topic::make(brokers, &topic, 1).await?;
-    write(brokers, &topic, &records).await?;
-    Ok(Contents { ids, topic })
+    write(brokers, &contents.topic, &records).await
 }
 
 /// Puts contents into their topic.
@@ -92,6 +100,8 @@ pub async fn transaction(database: &Client) -> Result<u32> {
 /// # Errors
 /// The database or Kafka refuses.
 pub async fn take_back(database: &Client, brokers: &str, contents: &Contents) -> Result<()> {
-    database.execute("DELETE FROM content WHERE id = ANY($1)", &[&contents.ids]).await?;
-    topic::delete(brokers, &contents.topic).await
+    let rows = database.execute("DELETE FROM content WHERE id = ANY($1)", &[&contents.ids]).await;
+    topic::delete(brokers, &contents.topic).await?;
+    rows?;
+    Ok(())
 }

@@ -19,6 +19,8 @@ use uuid::Uuid;
 const STRETCH_US: i64 = 600_000_000;
 /// A minute for what should take seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// What a producer that has much to send puts into one batch at most.
+pub const BATCH_BYTES: u32 = 1_000_000;
 const QUEUE_FULL: Duration = Duration::from_millis(5);
 
 /// How a producer compresses its batches.
@@ -53,6 +55,8 @@ pub struct Shape {
     pub partitions: i32,
     /// How its batches are compressed.
     pub compression: Compression,
+    /// How large they are at most before that.
+    pub batch_bytes: u32,
     /// What the messages are like.
     pub kind: Kind,
 }
@@ -76,10 +80,13 @@ pub async fn fill(brokers: &str, shape: Shape, contents: &[Uuid]) -> Result<Fill
     let schema = if shape.kind.with_schema { "-schema" } else { "" };
     let topic = format!("bench.events-{}{schema}-{:08x}", shape.partitions, rand::random::<u32>());
     make(brokers, &topic, shape.partitions).await?;
-    let name = topic.clone();
-    let (brokers, contents) = (brokers.to_owned(), contents.to_vec());
-    let (totals, bytes) =
-        tokio::task::spawn_blocking(move || write(&brokers, &name, shape, &contents)).await??;
+    let (name, to, contents) = (topic.clone(), brokers.to_owned(), contents.to_vec());
+    let written = tokio::task::spawn_blocking(move || write(&to, &name, shape, &contents)).await?;
+    if written.is_err() {
+        // The first error is the one that says why.
+        let _ = delete(brokers, &topic).await;
+    }
+    let (totals, bytes) = written?;
     Ok(Filled { topic, totals, bytes })
 }
 
@@ -127,7 +134,11 @@ pub async fn make(brokers: &str, topic: &str, partitions: i32) -> Result<()> {
 /// # Errors
 /// Kafka refuses.
 pub async fn delete(brokers: &str, topic: &str) -> Result<()> {
-    admin(brokers)?.delete_topics(&[topic], &AdminOptions::new()).await?;
+    let deleted = admin(brokers)?.delete_topics(&[topic], &AdminOptions::new()).await?;
+    deleted
+        .into_iter()
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|(topic, code)| anyhow::anyhow!("{topic}: {code}"))?;
     Ok(())
 }
 
@@ -137,7 +148,7 @@ fn write(brokers: &str, topic: &str, shape: Shape, contents: &[Uuid]) -> Result<
         .set("partitioner", "murmur2_random")
         .set("linger.ms", "20")
         .set("compression.type", shape.compression.name())
-        .set("batch.size", "1000000")
+        .set("batch.size", shape.batch_bytes.to_string())
         .set("queue.buffering.max.kbytes", "131072")
         .create()?;
     let mut messages = Messages::new(shape.kind, contents)?;

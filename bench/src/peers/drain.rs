@@ -73,13 +73,7 @@ impl Drain<'_> {
         watched.extend(self.parts.iter().cloned());
         watched.push(receiver.watched.clone());
         let before = watched.iter().map(Watched::cpu_seconds).collect::<Result<Vec<_>>>()?;
-        let task = Task {
-            addresses: self.addresses,
-            options: self.options,
-            topic: &self.filled.topic,
-            contents_topic: self.contents_topic,
-            name: &name,
-        };
+        let task = self.task(&name);
         let began = Instant::now();
         let (program, started) = match program {
             Some(program) => {
@@ -123,6 +117,16 @@ impl Drain<'_> {
             load_average,
             fault,
         })
+    }
+
+    fn task<'t>(&'t self, name: &'t str) -> Task<'t> {
+        Task {
+            addresses: self.addresses,
+            options: self.options,
+            topic: &self.filled.topic,
+            contents_topic: self.contents_topic,
+            name,
+        }
     }
 
     fn records(&self) -> Result<usize> {

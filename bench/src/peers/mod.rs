@@ -13,7 +13,7 @@ mod line;
 mod report;
 mod summary;
 
-use crate::contents;
+use crate::contents::{self, Contents};
 use crate::cost::Watched;
 use crate::messages::Kind;
 use crate::pipeline::{Addresses, say};
@@ -24,6 +24,7 @@ use contender::Contender;
 use drain::Drain;
 use line::Line;
 use std::path::PathBuf;
+use tokio_postgres::Client;
 
 pub use bare::Bare;
 pub use report::Report;
@@ -82,17 +83,28 @@ pub struct Options {
 pub async fn measure(addresses: &Addresses, options: &Options) -> Result<()> {
     let database = addresses.database().await?;
     let contents = contents::make(&database, &addresses.kafka_brokers, options.contents).await?;
+    let measured = fill_and_run(addresses, options, &database, &contents).await;
+    let taken_back = contents::take_back(&database, &addresses.kafka_brokers, &contents).await;
+    measured.and(taken_back)
+}
+
+async fn fill_and_run(
+    addresses: &Addresses,
+    options: &Options,
+    database: &Client,
+    contents: &Contents,
+) -> Result<()> {
     let Options { records, partitions, .. } = *options;
-    let transaction = contents::transaction(&database).await?;
+    let transaction = contents::transaction(database).await?;
     let kind = Kind { exponent: 1.0, with_schema: options.with_schema, transaction, seed: 1 };
-    let shape = Shape { records, partitions, compression: Compression::None, kind };
+    let shape =
+        Shape { records, partitions, compression: Compression::None, batch_bytes: topic::BATCH_BYTES, kind };
     let filled = topic::fill(&addresses.kafka_brokers, shape, &contents.ids).await?;
     let bytes = filled.bytes / u64::from(records.max(1));
     say(&format!("{records} records of {bytes} bytes in {partitions} partitions"))?;
     let measured = runs(addresses, options, &filled, &contents.topic).await;
-    topic::delete(&addresses.kafka_brokers, &filled.topic).await?;
-    contents::take_back(&database, &addresses.kafka_brokers, &contents).await?;
-    measured
+    let deleted = topic::delete(&addresses.kafka_brokers, &filled.topic).await;
+    measured.and(deleted)
 }
 
 async fn runs(addresses: &Addresses, options: &Options, filled: &Filled, contents_topic: &str) -> Result<()> {

@@ -241,7 +241,7 @@ fn cpu(watched: &[Watched]) -> Result<Vec<f64>> {
 }
 
 impl Drained {
-    /// What it held in the first and in the last tenth of a run of minutes, and at most in between.
+    /// What it held in the first and in the last tenth of a run of minutes, and in the stretch in which it held most.
     pub(super) fn memory(&self) -> Option<String> {
         let stretches = &self.resident_mib;
         let tenth = (stretches.len() / 10).max(1);

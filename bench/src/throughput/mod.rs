@@ -5,7 +5,7 @@
 
 mod drain;
 
-use crate::contents;
+use crate::contents::{self, Contents};
 use crate::cost::Watched;
 use crate::messages::Kind;
 use crate::pipeline::{Addresses, say};
@@ -14,6 +14,7 @@ use anyhow::Result;
 use clap::Args;
 use drain::{Drain, Drained};
 use std::path::PathBuf;
+use tokio_postgres::Client;
 
 /// What is to be measured.
 #[derive(Debug, Args)]
@@ -28,11 +29,14 @@ pub struct Options {
     #[arg(long, default_value_t = 1000)]
     contents: u32,
     /// The law's exponent; at 0 each content is as likely as the other.
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, value_parser = exponent)]
     exponent: f64,
     /// How the topic's batches are compressed.
     #[arg(long, value_enum, default_value_t)]
     compression: Compression,
+    /// How large they are at most before that. A producer that is behind makes large ones; Connect's default is 16384.
+    #[arg(long, default_value_t = topic::BATCH_BYTES)]
+    batch_bytes: u32,
     /// Messages with the schema that the converter writes by default.
     #[arg(long)]
     with_schema: bool,
@@ -65,6 +69,13 @@ pub struct Options {
     results: Option<PathBuf>,
 }
 
+fn exponent(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(exponent) if (0.0..=10.0).contains(&exponent) => Ok(exponent),
+        _ => Err("a number from 0 to 10 is wanted".to_owned()),
+    }
+}
+
 /// Fills a topic, drains it, prints a line for each run.
 ///
 /// # Errors
@@ -72,12 +83,24 @@ pub struct Options {
 pub async fn measure(addresses: &Addresses, options: &Options) -> Result<()> {
     let database = addresses.database().await?;
     let contents = contents::make(&database, &addresses.kafka_brokers, options.contents).await?;
-    let Options { records, partitions, exponent, compression, with_schema, .. } = *options;
-    let transaction = contents::transaction(&database).await?;
+    let measured = drains(addresses, options, &database, &contents).await;
+    let taken_back = contents::take_back(&database, &addresses.kafka_brokers, &contents).await;
+    measured.and(taken_back)
+}
+
+async fn drains(
+    addresses: &Addresses,
+    options: &Options,
+    database: &Client,
+    contents: &Contents,
+) -> Result<()> {
+    let Options { records, partitions, exponent, compression, batch_bytes, with_schema, .. } = *options;
+    let transaction = contents::transaction(database).await?;
     let shape = Shape {
         records,
         partitions,
         compression,
+        batch_bytes,
         kind: Kind { exponent, with_schema, transaction, seed: 1 },
     };
     let filled = topic::fill(&addresses.kafka_brokers, shape, &contents.ids).await?;
@@ -86,9 +109,8 @@ pub async fn measure(addresses: &Addresses, options: &Options) -> Result<()> {
         filled.bytes / u64::from(records.max(1))
     ))?;
     let measured = runs(addresses, options, &filled, &contents.topic).await;
-    topic::delete(&addresses.kafka_brokers, &filled.topic).await?;
-    contents::take_back(&database, &addresses.kafka_brokers, &contents).await?;
-    measured
+    let deleted = topic::delete(&addresses.kafka_brokers, &filled.topic).await;
+    measured.and(deleted)
 }
 
 async fn runs(addresses: &Addresses, options: &Options, filled: &Filled, contents_topic: &str) -> Result<()> {

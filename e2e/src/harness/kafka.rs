@@ -186,7 +186,7 @@ impl Kafka {
         self.produce_by("none", topic, partition, records).await
     }
 
-    /// The same, each record compressed by `codec`, by its name in Kafka's settings.
+    /// The same, in few batches, each compressed by `codec`, by its name in Kafka's settings.
     pub async fn produce_by(
         &self,
         codec: &str,
@@ -196,7 +196,9 @@ impl Kafka {
     ) -> Result<()> {
         let mut config = self.config();
         config.set("message.max.bytes", MAX_BYTES).set("enable.idempotence", "true");
-        let producer: FutureProducer = config.set("compression.type", codec).create()?;
+        config.set("batch.size", MAX_BYTES).set("linger.ms", "50").set("compression.type", codec);
+        let producer: FutureProducer = config.create()?;
+        let mut sent = Vec::new();
         for record in records {
             let mut headers = OwnedHeaders::new();
             for (key, value) in &record.headers {
@@ -206,8 +208,10 @@ impl Kafka {
                 FutureRecord::to(topic).partition(partition);
             message.key = record.key.as_ref();
             message.payload = record.value.as_ref();
-            let sent = producer.send(message.headers(headers), TIMEOUT).await;
-            sent.map_err(|(error, _)| error).context("a record was not taken by Kafka")?;
+            sent.push(producer.send_result(message.headers(headers)).map_err(|(error, _)| error)?);
+        }
+        for sent in sent {
+            sent.await?.map_err(|(error, _)| error).context("a record was not taken by Kafka")?;
         }
         Ok(())
     }

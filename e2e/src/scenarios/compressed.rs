@@ -1,4 +1,5 @@
-//! A topic whose producer compresses is read like any other, whichever of Kafka's ways of compressing it is.
+//! A topic whose producer compresses is read like any other, whichever of Kafka's ways of compressing it is, also in batches that are larger
+//! than what a lane asks for at once.
 
 use crate::harness::bench::COMPLETE;
 use crate::harness::kafka::EVENTS;
@@ -7,13 +8,17 @@ use anyhow::{Context, Result, ensure};
 
 /// As they are numbered in a batch's attributes, from 1 on; each has a partition of its own.
 const CODECS: [&str; 4] = ["gzip", "snappy", "lz4", "zstd"];
-/// Where in a batch its attributes end; the three lowest bits are the codec's number.
+/// Where in a batch its length is, and where its attributes end; the three lowest bits of those are the codec's number.
+const LENGTH: std::ops::Range<usize> = 8..12;
 const ATTRIBUTES: usize = 22;
-/// Enough for every partition to have some.
-const ROWS: i64 = 200;
-const INSERT: &str = "INSERT INTO engagement_events (content_id, user_id, event_type, duration_ms) \
-    SELECT content.id, uuid_generate_v4(), 'play', n::int FROM generate_series(1, $1::bigint) AS n \
-    JOIN (SELECT id, row_number() OVER () - 1 AS number FROM content) AS content ON content.number = n % 10";
+/// More than a lane asks for at once, of each partition, in rows that compress to half and no further.
+const ROWS: i64 = 4000;
+const LARGE: i64 = 256 * 1024;
+const INSERT: &str = "INSERT INTO engagement_events (content_id, user_id, event_type, duration_ms, raw_payload) \
+    SELECT content.id, uuid_generate_v4(), 'play', n::int, jsonb_build_object('noise', noise.text) \
+    FROM generate_series(1, $1::bigint) AS n \
+    JOIN (SELECT id, row_number() OVER () - 1 AS number FROM content) AS content ON content.number = n % 10 \
+    CROSS JOIN LATERAL (SELECT string_agg(md5(random()::text || n), '') AS text FROM generate_series(1, 32)) AS noise";
 
 pub async fn run(bench: &Bench) -> Result<Measured> {
     let receiver = bench.receiver().await?;
@@ -34,13 +39,12 @@ pub async fn run(bench: &Bench) -> Result<Measured> {
         bench.kafka.produce_by(codec, &plan.topic, partition, &records).await?;
         let log = format!("kafka/data/{}-{partition}/00000000000000000000.log", plan.topic);
         let log = std::fs::read(bench.stack.state().join(&log)).context(log)?;
-        let attributes =
-            log.get(ATTRIBUTES).with_context(|| format!("no record is compressed by {codec}"))?;
-        check::equal(
-            format!("the codec of partition {partition}"),
-            i32::from(attributes & 7),
-            partition + 1,
-        )?;
+        let (length, attributes) = (log.get(LENGTH), log.get(ATTRIBUTES));
+        let (length, attributes) = length.zip(attributes).with_context(|| format!("nothing by {codec}"))?;
+        let named = format!("the codec of partition {partition}, {codec}");
+        check::equal(named, i32::from(attributes & 7), partition + 1)?;
+        let length = i32::from_be_bytes(length.try_into()?);
+        check::at_least(format!("bytes in the first batch by {codec}"), i64::from(length), LARGE)?;
     }
 
     let mut processor = bench.processor(&plan).await?;

@@ -12,8 +12,8 @@ pub struct Cluster {
     pub properties: BTreeMap<String, String>,
 }
 
-/// Up to so many bytes librdkafka fetches further records of a partition, so that it may hold a response of a MiB more: our queues are
-/// split, and its bound is for each.
+/// Up to so many bytes librdkafka fetches further records of a partition, so that it may hold one answer more: our queues are split, and
+/// its bound is for each.
 const FETCH_AHEAD_KIB: usize = 1024;
 
 /// How long a fetch may wait at the broker for records. While it waits nothing else is fetched, also not from a partition that has
@@ -22,11 +22,12 @@ const FETCH_AHEAD_KIB: usize = 1024;
 /// a second of each worker.
 const FETCH_WAIT_MS: u32 = 50;
 
-/// So much of a partition comes with one answer of the broker, or one batch where that is larger; librdkafka's own is a MiB. Where batches are
-/// compressed, what is read ahead is several times what came: with `zstd` an answer's MiB became a dozen, for each partition.
+/// So much of each partition comes with one answer of the broker; librdkafka's own is a MiB. Where batches are compressed, what is read
+/// ahead is several times what came: with `zstd` an answer's MiB became a dozen, for each partition. Batches that are larger come one at a
+/// time, of one partition after the other.
 const FETCH_AT_ONCE_BYTES: usize = 256 * 1024;
-/// The names of that property.
-const FETCH_AT_ONCE: [&str; 2] = ["fetch.message.max.bytes", "max.partition.fetch.bytes"];
+/// Who sets one of these has his own idea of it: the names of that property, and how much there has to be before the broker answers.
+const FETCH_AT_ONCE: [&str; 3] = ["fetch.message.max.bytes", "max.partition.fetch.bytes", "fetch.min.bytes"];
 
 impl Cluster {
     /// The settings that every client shares.
@@ -74,7 +75,7 @@ impl Cluster {
             config.set("fetch.wait.max.ms", FETCH_WAIT_MS.to_string());
         }
         if !FETCH_AT_ONCE.iter().any(|name| self.properties.contains_key(*name)) {
-            config.set(FETCH_AT_ONCE[0], FETCH_AT_ONCE_BYTES.to_string());
+            config.set("fetch.message.max.bytes", FETCH_AT_ONCE_BYTES.to_string());
         }
         config
             .set("group.id", group)

@@ -12,7 +12,13 @@ struct Envelope<'a> {
     after: Option<&'a RawValue>,
     /// The message, where the converter puts its schema beside it.
     #[serde(borrow)]
-    payload: Option<&'a RawValue>,
+    payload: Option<Message<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Message<'a> {
+    #[serde(borrow)]
+    after: Option<&'a RawValue>,
 }
 
 /// What is used of a row.
@@ -26,10 +32,8 @@ pub(super) struct Row<'a> {
 /// The row after the change, as it stands in the envelope.
 pub(super) fn after(value: &[u8]) -> Result<Option<&str>> {
     let envelope: Envelope<'_> = serde_json::from_slice(value)?;
-    match envelope.payload {
-        Some(message) => after(message.get().as_bytes()),
-        None => Ok(envelope.after.map(RawValue::get)),
-    }
+    let after = envelope.payload.map_or(envelope.after, |message| message.after);
+    Ok(after.map(RawValue::get))
 }
 
 impl<'a> Row<'a> {

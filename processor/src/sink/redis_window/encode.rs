@@ -20,6 +20,10 @@ const MAX_CELLS: usize = 4000;
 /// 100,000, so that a write blocks it for 4 to 6 ms and not for more than 10.
 pub const MAX_MEMBERS: usize = 800;
 
+/// How many seconds one write touches at most (give or take the last event): each is a command, and once in 32 times some packs of it are
+/// put together. Events come in the order of their time, so that only those which come late or are taken back are of many.
+const MAX_SECONDS: usize = 200;
+
 /// A write is full at so many bytes of names: a device is as long as its row says, and each is in memory until it is written.
 const MAX_NAME_BYTES: usize = 1024 * 1024;
 
@@ -121,8 +125,31 @@ pub struct WindowBatch {
     name_bytes: usize,
     /// Summed up, for all other cases.
     cells: Cells,
-    /// Whose cells these are.
+    touched: Touched,
+}
+
+/// What cells belong to.
+#[derive(Debug, Clone, Default)]
+struct Touched {
     members: HashSet<Member>,
+    seconds: HashSet<i64>,
+}
+
+impl Touched {
+    fn by(cells: &Cells) -> Self {
+        let mut touched = Self::default();
+        cells.keys().for_each(|cell| touched.add(cell));
+        touched
+    }
+
+    fn add(&mut self, (second, member): &Cell) {
+        self.members.insert(member.clone());
+        self.seconds.insert(*second);
+    }
+
+    fn is_enough(&self) -> bool {
+        self.members.len() >= MAX_MEMBERS || self.seconds.len() >= MAX_SECONDS
+    }
 }
 
 impl WindowBatch {
@@ -134,7 +161,7 @@ impl WindowBatch {
             entries: Vec::new(),
             name_bytes: 0,
             cells: Cells::new(),
-            members: HashSet::new(),
+            touched: Touched::default(),
         }
     }
 
@@ -166,10 +193,6 @@ fn sum<'a>(entries: impl Iterator<Item = &'a Entry>) -> Cells {
         *cells.entry(entry.cell.clone()).or_default() += entry.ms;
     }
     cells
-}
-
-fn members_of(cells: &Cells) -> HashSet<Member> {
-    cells.keys().map(|(_, member)| member.clone()).collect()
 }
 
 fn name_bytes(entries: &[Entry]) -> usize {
@@ -209,7 +232,7 @@ impl Batch for WindowBatch {
             for member in members(row, self.wanted) {
                 let (cell, ms) = ((second, member), sign * ms);
                 let sum = self.cells.entry(cell.clone()).or_insert_with(|| {
-                    self.members.insert(cell.1.clone());
+                    self.touched.add(&cell);
                     0
                 });
                 *sum += ms;
@@ -223,7 +246,7 @@ impl Batch for WindowBatch {
     fn is_full(&self) -> bool {
         self.stamps.len() >= self.max_records
             || self.cells.len() >= MAX_CELLS
-            || self.members.len() >= MAX_MEMBERS
+            || self.touched.is_enough()
             || self.name_bytes >= MAX_NAME_BYTES
     }
 
@@ -239,14 +262,14 @@ impl Batch for WindowBatch {
         }
         let stamps = self.stamps.split_off(at.min(self.stamps.len()));
         self.cells = sum(self.entries.iter());
-        self.members = members_of(&self.cells);
+        self.touched = Touched::by(&self.cells);
         self.name_bytes = name_bytes(&self.entries);
         let cells = sum(entries.iter());
         Self {
             max_records: self.max_records,
             wanted: self.wanted,
             stamps,
-            members: members_of(&cells),
+            touched: Touched::by(&cells),
             cells,
             name_bytes: name_bytes(&entries),
             entries,

@@ -67,6 +67,32 @@ fn a_write_is_full_at_a_mebibyte_of_names() {
     assert!(!batch.is_full() && !tail.is_full(), "each half by its own names");
 }
 
+/// Whichever of its bounds it comes to first: members, seconds, or cells.
+#[test]
+fn a_write_is_full_of_members_of_seconds_and_of_cells() {
+    let wanted = super::super::encode::Wanted { contents: true, devices: false };
+    let events_of = |contents: i64, seconds: i64| {
+        let mut batch = WindowBatch::new(5000, wanted);
+        let records = (0..5000_i64).take_while(|offset| {
+            let (content, second) =
+                (u128::try_from(offset % contents).expect("small"), offset / contents % seconds);
+            let is_full = batch.is_full();
+            if !is_full {
+                push(&mut batch, 0, &insert(*offset, content, 10_000 + second, 1)).expect("taken");
+            }
+            !is_full
+        });
+        let taken = records.count();
+        let tail = batch.split_off(1);
+        assert!(!batch.is_full() && !tail.is_full(), "each half by its own");
+        taken
+    };
+    assert_eq!(events_of(10, 10), 5000, "by its records alone");
+    assert_eq!(events_of(10_000, 1), 800);
+    assert_eq!(events_of(1, 10_000), 200);
+    assert_eq!(events_of(100, 100), 4000);
+}
+
 #[tokio::test]
 async fn a_type_has_the_sum_of_its_contents_and_a_content_takes_its_sum_along() {
     let (server, feed) = (Server::start(&[]), Arc::new(Feed::default()));
