@@ -38,7 +38,7 @@ pub struct Bench {
 }
 
 /// How long the effects of a load may take to be complete. Generous: this is no measurement.
-pub const COMPLETE: Duration = Duration::from_secs(90);
+pub const COMPLETE: Duration = Duration::from_secs(180);
 
 impl Bench {
     /// A bench on a stack that is emptied first: table, topic, Redis. No processor may run.

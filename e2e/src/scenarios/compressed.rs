@@ -18,7 +18,7 @@ const INSERT: &str = "INSERT INTO engagement_events (content_id, user_id, event_
     SELECT content.id, uuid_generate_v4(), 'play', n::int, jsonb_build_object('noise', noise.text) \
     FROM generate_series(1, $1::bigint) AS n \
     JOIN (SELECT id, row_number() OVER () - 1 AS number FROM content) AS content ON content.number = n % 10 \
-    CROSS JOIN LATERAL (SELECT string_agg(md5(random()::text || n), '') AS text FROM generate_series(1, 32)) AS noise";
+    CROSS JOIN LATERAL (SELECT string_agg(md5(random()::text || n || part), '') AS text FROM generate_series(1, 32) AS part) AS noise";
 
 pub async fn run(bench: &Bench) -> Result<Measured> {
     let receiver = bench.receiver().await?;

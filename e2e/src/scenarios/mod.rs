@@ -129,7 +129,7 @@ const ON_BENCHES: &[Scenario<Bench>] = scenarios![
 ];
 
 /// A scenario that takes longer hangs; unless it is one by name, or was told to be a long one.
-const LONGEST: Duration = Duration::from_secs(300);
+const LONGEST: Duration = Duration::from_secs(600);
 /// What makes scenarios long, and what they may then take.
 const LONG: &str = "DELTAFAN_E2E_KILLS";
 const LONGEST_LONG: Duration = Duration::from_secs(3600);
